@@ -1,0 +1,194 @@
+//! A running bus: how it is watched and how it ends.
+
+use crate::error::{Error, ErrorKind};
+use crate::producer::bus_id;
+use crate::ring::cursor::Counters;
+use crate::ring::{Kind, Ring};
+use crate::stage::{Failure, Roster};
+use crate::stats::{BusStats, ProducerStats, StageStats};
+use crate::sync::{Arc, thread_number};
+use crate::wait::context::is_inside;
+use crate::wait::signal::Signals;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// A running bus. Dropping it lets the bus run on: stages drain after the last producer is gone, and their threads end.
+///
+/// * [`close`](Self::close): no more events; stages deliver what was published and end, in the order of the graph. Dropping
+///   the last producer does the same.
+/// * [`halt`](Self::halt): every stage stops after the event at hand.
+/// * [`join`](Self::join) waits for the end; [`shutdown`](Self::shutdown) is close, then join.
+///
+/// A multi-producer bus closes at once: a publish that answered `Ok` is delivered to every stage that still lives, later ones answer
+/// `Closed`. A single-producer bus closes when its producer takes notice: at its next call, or its drop.
+pub struct Bus<T> {
+    ring: Arc<Ring<T>>,
+    signals: Arc<Signals>,
+    roster: std::sync::Arc<Roster>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Each stage's name, and its entries in the cursor table.
+    stages: Vec<(String, Box<[usize]>)>,
+    warnings: Vec<Error>,
+}
+
+impl<T: Send + 'static> Bus<T> {
+    pub(crate) fn new(
+        ring: Arc<Ring<T>>,
+        signals: Arc<Signals>,
+        roster: std::sync::Arc<Roster>,
+        threads: Vec<JoinHandle<()>>,
+        stages: Vec<(String, Box<[usize]>)>,
+        warnings: Vec<Error>,
+    ) -> Self {
+        Self { ring, signals, roster, threads: Mutex::new(threads), stages, warnings }
+    }
+
+    /// How many events the ring holds: the configured capacity, rounded up to a power of two.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.ring.core.capacity() as usize
+    }
+
+    /// What `start()` found questionable and did anyway: threads that do not fit the machine.
+    #[must_use]
+    pub fn warnings(&self) -> &[Error] {
+        &self.warnings
+    }
+
+    /// What the bus has done so far. Costs a few cache-line reads a stage, and the bus next to nothing.
+    #[must_use]
+    pub fn stats(&self) -> BusStats {
+        let core = &self.ring.core;
+        let stages = self.stages.iter().map(|(name, entries)| StageStats::of(core, name, entries)).collect();
+        BusStats {
+            capacity: self.capacity(),
+            stages,
+            producers: core.producers().iter().map(|counters| ProducerStats::of(counters)).collect(),
+            position: core.position(),
+        }
+    }
+
+    /// No more events; what was published is delivered. Returns at once, and may be called more than once.
+    pub fn close(&self) {
+        self.ring.core.close();
+        self.wake_everybody();
+    }
+
+    /// Every stage stops after the event at hand; what is left in the ring is not delivered. Returns at once.
+    pub fn halt(&self) {
+        self.ring.core.halt();
+        self.wake_everybody();
+    }
+
+    fn wake_everybody(&self) {
+        self.signals.notify_all(&Counters::default());
+    }
+
+    /// Waits until every managed stage has ended; readers that the user holds are not waited for.
+    ///
+    /// # Errors
+    /// [`StageFailed`](ErrorKind::StageFailed): a handler failed, under [`Halt`](crate::OnPanic::Halt) or
+    /// [`Retire`](crate::OnPanic::Retire); the text says which stage, at which sequence, and why, and
+    /// [`source`](std::error::Error::source) is its error. [`Halted`](ErrorKind::Halted): the bus was halted; see
+    /// [`discarded`](Error::discarded). [`WouldDeadlock`](ErrorKind::WouldDeadlock): called from a thread of this bus, or
+    /// from the one that uses its living single producer; nothing was waited for.
+    pub fn join(self) -> Result<(), Error> {
+        self.join_until(None)
+    }
+
+    /// [`join`](Self::join), waiting no longer than `deadline`.
+    ///
+    /// # Errors
+    /// Those of [`join`](Self::join), and [`TimedOut`](ErrorKind::TimedOut): the text names the threads that still run.
+    pub fn join_deadline(&self, deadline: Instant) -> Result<(), Error> {
+        self.join_until(Some(deadline))
+    }
+
+    /// Closes the bus, and waits until every managed stage has delivered what was published.
+    ///
+    /// # Errors
+    /// Those of [`join`](Self::join).
+    pub fn shutdown(self) -> Result<(), Error> {
+        self.refuse_self()?;
+        self.close();
+        self.join()
+    }
+
+    /// [`shutdown`](Self::shutdown), waiting no longer than `deadline`.
+    ///
+    /// # Errors
+    /// Those of [`join_deadline`](Self::join_deadline).
+    pub fn shutdown_deadline(&self, deadline: Instant) -> Result<(), Error> {
+        self.refuse_self()?;
+        self.close();
+        self.join_deadline(deadline)
+    }
+
+    fn join_until(&self, deadline: Option<Instant>) -> Result<(), Error> {
+        self.refuse_self()?;
+        let running = self.roster.wait(deadline);
+        if !running.is_empty() {
+            let text = format!("the deadline passed and {} still run: {}", running.len(), running.join(", "));
+            return Err(Error::new(ErrorKind::TimedOut, text));
+        }
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        // a handler's panic was caught and is in the roster; this is one outside of handlers, in a panic payload's own drop
+        let died = threads.into_iter().filter_map(|thread| thread.join().err()).count();
+        self.outcome(died)
+    }
+
+    /// Waiting on this thread would wait for itself.
+    fn refuse_self(&self) -> Result<(), Error> {
+        let core = &self.ring.core;
+        let uses_producer = core.kind() == Kind::Single
+            && core.has_producers()
+            && core.closing().is_none()
+            && core.last_user() == thread_number();
+        let text = if is_inside(bus_id(&self.ring)) {
+            "called from a thread of this bus, or while it holds a claim: it would wait for itself"
+        } else if uses_producer {
+            "called from the thread that uses the bus's producer: drop the producer first, or call from another thread"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::WouldDeadlock, text))
+    }
+
+    /// How it ended.
+    fn outcome(&self, died: usize) -> Result<(), Error> {
+        let halted = self.ring.core.is_halted();
+        let discarded = self.stats().stages.iter().map(|stage| stage.lag).max().unwrap_or(0);
+        let failures = self.roster.failures();
+        let error = match failures.first() {
+            Some(first) => failed(first, failures.len() - 1),
+            None if died > 0 => {
+                Error::new(ErrorKind::StageFailed, format!("{died} stage threads died outside their handlers"))
+            }
+            None if halted => {
+                Error::new(ErrorKind::Halted, format!("halted: {discarded} sequences did not pass every stage"))
+            }
+            None => return Ok(()),
+        };
+        Err(if halted { error.with_discarded(discarded) } else { error })
+    }
+}
+
+fn failed(first: &Failure, others: usize) -> Error {
+    let mut text = format!("stage `{}` failed", first.stage);
+    if let Some(sequence) = first.sequence {
+        text += &format!(" at sequence {sequence}");
+    }
+    text += &format!(": {}", first.cause);
+    if others > 0 {
+        text += &format!(" (and {others} more failures)");
+    }
+    Error::new(ErrorKind::StageFailed, text).with_stage(&first.stage).with_source(first.cause.clone())
+}
+
+impl<T> fmt::Debug for Bus<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bus").field("ring", &self.ring).field("stages", &self.stages).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,209 @@
+//! Plain config structs: public fields, `Default`, presets, one `validate()` that never corrects silently.
+
+use crate::error::Error;
+use std::time::Duration;
+
+/// The most slots a ring may have: 2^32.
+const CAPACITY_MAX: usize = 1 << 32;
+const BATCH_MAX: usize = 1 << 16;
+const STAGES_MAX: usize = 1024;
+
+/// What a thread does while it has nothing to do. A value, chosen for each stage and for the producers.
+///
+/// | strategy | a hand-off costs | an idle thread costs | needs |
+/// |---|---|---|---|
+/// | `BusySpin` | least: about one cache-line transfer | a whole core | a core for each such thread |
+/// | `Yield` | a little more | a whole core, given up to others that want it | – |
+/// | `Backoff` | up to `sleep` when idle | little; wakes 1/`sleep` times a second | – |
+/// | `Park` | about 5 µs to the waker when idle, and the time the system takes to wake a thread | nothing | – |
+/// | `Adaptive` | as `BusySpin` while events flow, as `Park` when idle | nothing | – |
+///
+/// Where somebody may park (`Park`, `Adaptive`, async ends), each publish or release that could wake them
+/// costs one full fence, about 5 to 10 ns; in a bus of `BusySpin`, `Yield` and `Backoff` alone there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wait {
+    /// Look again at once, for ever.
+    BusySpin,
+    /// Spin a little, then give the core to whoever wants it between looks.
+    Yield,
+    /// Spin, then yield, then sleep between looks. Nobody has to wake it.
+    Backoff {
+        /// Looks with a pause between them; default 64.
+        spins: u32,
+        /// Then looks with a yield between them; default 16.
+        yields: u32,
+        /// Then sleeps of this length; default 50 µs, at least 1 ns and at most 1 s.
+        sleep: Duration,
+    },
+    /// Sleep until woken. Waking a thread costs the waker about 5 µs.
+    Park,
+    /// Spin while that pays, then yield, then park: safe when threads outnumber cores. Waking it out of its
+    /// sleep costs the waker about 5 µs; how often that happened stands in [`BusStats`](crate::BusStats).
+    #[default]
+    Adaptive,
+}
+
+impl Wait {
+    /// `Backoff` with its defaults: 64 spins, 16 yields, sleeps of 50 µs.
+    #[must_use]
+    pub const fn backoff() -> Self {
+        Self::Backoff { spins: 64, yields: 16, sleep: Duration::from_micros(50) }
+    }
+
+    /// Whether a thread that waits so may sleep until somebody wakes it.
+    pub(crate) const fn parks(self) -> bool {
+        matches!(self, Self::Park | Self::Adaptive)
+    }
+
+    pub(crate) fn validate(self, field: &str) -> Result<(), Error> {
+        match self {
+            Self::Backoff { sleep, .. } if sleep.is_zero() || sleep > Duration::from_secs(1) => {
+                Err(Error::out_of_range(&format!("{field}: Backoff.sleep"), format_args!("{sleep:?}"), "1 ns to 1 s"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What happens when a handler panics or returns an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnPanic {
+    /// The whole bus halts; `join` says which stage failed, and how many events were discarded.
+    #[default]
+    Halt,
+    /// The stage ends before the event at hand; its dependants drain to there and end, independent stages go on.
+    Retire,
+    /// The event at hand counts as handled and the stage goes on. A `handle_mut` stage may have edited it by half.
+    Skip,
+}
+
+/// What `start()` does about threads that do not fit the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// A core that does not exist, or more busy-spinning threads than usable cores, is an error.
+    Strict,
+    /// A core that does not exist is an error; more busy-spinning threads than usable cores is a warning.
+    #[default]
+    Warn,
+    /// Both are warnings; a stage whose core does not exist runs unpinned.
+    BestEffort,
+}
+
+/// How a bus is built. The default is safe on any machine; the presets are starting points for tuning.
+///
+/// ```
+/// use ringway::{BusConfig, Wait};
+/// let config = BusConfig { capacity: 1 << 14, ..BusConfig::low_latency() };
+/// assert_eq!(config.wait, Wait::BusySpin);
+/// config.validate()?;
+///
+/// let error = BusConfig { capacity: 0, ..BusConfig::default() }.validate().unwrap_err();
+/// assert!(error.to_string().starts_with("capacity is 0"));
+/// # Ok::<(), ringway::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BusConfig {
+    /// Slots in the ring, in events: how far the slowest stage may lag before producers wait. Default 8,192; 1 to 2^32,
+    /// rounded up to a power of two. Larger absorbs longer bursts; smaller stays in cache: the ring takes
+    /// `capacity × (8 + size of an event)` bytes, and is fastest when that fits the second-level cache.
+    pub capacity: usize,
+    /// How stages and producers wait unless they say otherwise. Default [`Wait::Adaptive`]. Spinning is fastest and costs a core
+    /// a thread; parking costs nothing while idle and a fence a publish.
+    pub wait: Wait,
+    /// The most events a stage takes before it reports progress, unless it says otherwise. Default 256; 1 to 65,536.
+    /// Larger amortises more; smaller frees slots, and shows dependants events, sooner.
+    pub batch_max: usize,
+    /// What to do about threads that do not fit the machine. Default [`Placement::Warn`].
+    pub placement: Placement,
+    /// What to do when a handler fails, unless a stage says otherwise. Default [`OnPanic::Halt`].
+    pub on_panic: OnPanic,
+    /// Entries in the table of cursors: stages, where each keyed member counts as one. Default 32; 1 to 1,024.
+    /// Each takes 256 bytes; producers that find the ring full read those in use.
+    pub stages_max: usize,
+}
+
+impl Default for BusConfig {
+    fn default() -> Self {
+        Self {
+            capacity: 8192,
+            wait: Wait::Adaptive,
+            batch_max: 256,
+            placement: Placement::Warn,
+            on_panic: OnPanic::Halt,
+            stages_max: 32,
+        }
+    }
+}
+
+impl BusConfig {
+    /// Least latency: every thread spins on a core of its own; small batches free slots early.
+    #[must_use]
+    pub fn low_latency() -> Self {
+        Self { capacity: 1024, wait: Wait::BusySpin, batch_max: 64, ..Self::default() }
+    }
+
+    /// Most events a second: every thread spins on a core of its own; a deep ring and large batches.
+    #[must_use]
+    pub fn throughput() -> Self {
+        Self { capacity: 1 << 14, wait: Wait::BusySpin, batch_max: 1024, ..Self::default() }
+    }
+
+    /// A machine shared with others: nothing runs while nothing is to do, and nobody has to pay for waking.
+    #[must_use]
+    pub fn shared_cpu() -> Self {
+        Self { wait: Wait::backoff(), ..Self::default() }
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) with the first field that is outside its range, its value, and the range.
+    pub fn validate(&self) -> Result<(), Error> {
+        in_range("capacity", self.capacity, CAPACITY_MAX)?;
+        validate_batch_max(self.batch_max)?;
+        in_range("stages_max", self.stages_max, STAGES_MAX)?;
+        self.wait.validate("wait")
+    }
+}
+
+pub(crate) fn validate_batch_max(batch_max: usize) -> Result<(), Error> {
+    in_range("batch_max", batch_max, BATCH_MAX)
+}
+
+fn in_range(field: &str, value: usize, max: usize) -> Result<(), Error> {
+    if (1..=max).contains(&value) { Ok(()) } else { Err(Error::out_of_range(field, value, format_args!("1 to {max}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn presets_and_default_are_valid() {
+        for config in [BusConfig::default(), BusConfig::low_latency(), BusConfig::throughput(), BusConfig::shared_cpu()]
+        {
+            config.validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn each_field_is_checked_and_named() {
+        let ok = BusConfig::default;
+        let zero_sleep = Wait::Backoff { spins: 0, yields: 0, sleep: Duration::ZERO };
+        for (config, field) in [
+            (BusConfig { capacity: 0, ..ok() }, "capacity"),
+            (BusConfig { capacity: CAPACITY_MAX + 1, ..ok() }, "capacity"),
+            (BusConfig { batch_max: 0, ..ok() }, "batch_max"),
+            (BusConfig { batch_max: BATCH_MAX + 1, ..ok() }, "batch_max"),
+            (BusConfig { stages_max: 0, ..ok() }, "stages_max"),
+            (BusConfig { stages_max: STAGES_MAX + 1, ..ok() }, "stages_max"),
+            (BusConfig { wait: zero_sleep, ..ok() }, "wait"),
+        ] {
+            let error = config.validate().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.to_string().starts_with(field), "{error}");
+            assert!(error.to_string().contains("accepted"), "{error}");
+        }
+    }
+}

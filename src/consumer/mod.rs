@@ -1,0 +1,169 @@
+//! The reading ends: [`Consumer`], [`Worker`], [`AsyncConsumer`], and the [`Batch`] that each of them reads.
+
+mod batch;
+mod future;
+mod reader;
+mod worker;
+
+pub use batch::{Batch, Drain};
+pub use future::{AsyncConsumer, ReadFuture};
+pub(crate) use reader::{Reader, UpstreamNames};
+pub use worker::Worker;
+
+use crate::error::{Ended, ReadDeadlineError, TryReadError};
+use crate::ring::barrier::Readable;
+use crate::ring::slots::{Access, Shared};
+use crate::sync::step;
+use crate::wait::Waiter;
+use std::fmt;
+use std::marker::PhantomData;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// The reading end of a stage, on a thread of the user's own. It sees every event, in order.
+///
+/// What it has read and not yet freed holds producers back, and stages that depend on it wait for it: a [`Batch`] is freed when it
+/// is dropped. A consumer made by a topology may be used before `start()`: it waits for the first event.
+///
+/// Dropping a consumer ends its stage: producers go on without it; stages that depend on it get what it had freed, then
+/// end with [`Ended::Upstream`].
+///
+/// ```
+/// let (mut tx, mut rx) = ringway::spsc::<String>(16);
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || tx.publish_batch(["a".to_string(), "b".to_string()]));
+///     let mut all = String::new();
+///     while let Ok(mut batch) = rx.read() {
+///         for event in batch.drain() {
+///             all += &event;
+///         }
+///     }
+///     assert_eq!(all, "ab");
+/// });
+/// ```
+///
+/// A batch must end before the next read:
+///
+/// ```compile_fail,E0499
+/// let (mut tx, mut rx) = ringway::spsc::<u64>(4);
+/// tx.publish_batch([1, 2]).unwrap();
+/// let first = rx.read().unwrap();
+/// let second = rx.read().unwrap();
+/// drop(first);
+/// ```
+/// ```
+/// let (mut tx, mut rx) = ringway::spsc::<u64>(4);
+/// tx.publish_batch([1, 2]).unwrap();
+/// let first = rx.read().unwrap();
+/// drop(first);
+/// let second = rx.try_read();
+/// assert!(second.is_err());
+/// ```
+pub struct Consumer<T, A: Access = Shared> {
+    reader: Reader<T>,
+    waiter: Waiter,
+    /// The next sequence to read. The stage's cursor is behind it while a batch lives.
+    next: u64,
+    access: PhantomData<A>,
+}
+
+impl<T, A: Access> Consumer<T, A> {
+    pub(crate) fn new(reader: Reader<T>, waiter: Waiter) -> Self {
+        let next = reader.entry().cursor.own_position();
+        Self { reader, waiter, next, access: PhantomData }
+    }
+
+    /// Reads what is there, at most `batch_max` events; never waits.
+    ///
+    /// # Errors
+    /// [`TryReadError`].
+    #[inline]
+    pub fn try_read(&mut self) -> Result<Batch<'_, T, A>, TryReadError> {
+        self.settle();
+        match self.reader.look(self.next) {
+            Ok(readable) => Ok(self.take(readable)),
+            Err(stop) => Err(self.reader.refusal(stop)),
+        }
+    }
+
+    /// Reads what is there, at most `batch_max` events; waits for the first.
+    ///
+    /// # Errors
+    /// [`Ended`], once everything that this stage gets was read.
+    #[inline]
+    pub fn read(&mut self) -> Result<Batch<'_, T, A>, Ended> {
+        self.read_until(None).map_err(|error| match error {
+            ReadDeadlineError::Ended(ended) => ended,
+            ReadDeadlineError::TimedOut => unreachable!("there is no deadline"),
+        })
+    }
+
+    /// [`read`](Self::read), waiting no longer than `deadline`.
+    ///
+    /// # Errors
+    /// [`ReadDeadlineError`].
+    #[inline]
+    pub fn read_deadline(&mut self, deadline: Instant) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
+        self.read_until(Some(deadline))
+    }
+
+    #[inline]
+    fn read_until(&mut self, deadline: Option<Instant>) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
+        self.settle();
+        let readable = match self.reader.look(self.next) {
+            Ok(readable) => readable,
+            Err(_) => {
+                let Self { reader, waiter, next, .. } = self;
+                reader.wait(waiter, deadline, &reader.entry().cursor.counters, || reader.look(*next))?
+            }
+        };
+        Ok(self.take(readable))
+    }
+
+    /// For a task: registers its waker when there is nothing.
+    fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<Result<Readable, Ended>> {
+        self.settle();
+        let Self { reader, waiter, next, .. } = self;
+        reader.poll(waiter, context, &reader.entry().cursor.counters, || reader.look(*next))
+    }
+
+    fn forget_waker(&self) {
+        self.waiter.disarm();
+    }
+
+    /// How many published sequences are in front of this consumer; those of a batch that it holds are behind it.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.reader.lag(self.next)
+    }
+
+    /// Whether nothing will come any more, and everything was read.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(self.reader.look(self.next), Err(stop) if stop.is_end())
+    }
+
+    /// A batch that was forgotten with `mem::forget` is freed now: no reference into it can be left.
+    #[inline(always)]
+    fn settle(&self) {
+        let cursor = &self.reader.entry().cursor;
+        if cursor.own_position() != self.next {
+            cursor.advance(self.next);
+            self.reader.signals().notify(self.reader.signal(), &cursor.counters);
+        }
+    }
+}
+
+impl<T, A: Access> Drop for Consumer<T, A> {
+    fn drop(&mut self) {
+        if step("retire_consumer") {
+            self.reader.retire(None, &self.reader.entry().cursor.counters);
+        }
+    }
+}
+
+impl<T, A: Access> fmt::Debug for Consumer<T, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer").field("next", &self.next).field("lag", &self.lag()).finish_non_exhaustive()
+    }
+}

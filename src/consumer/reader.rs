@@ -1,0 +1,156 @@
+//! What all reading ends have in common: a barrier in front of them, an entry in the cursor table, a way to wait.
+
+use crate::error::{Ended, ReadDeadlineError, TryReadError};
+use crate::ring::Ring;
+use crate::ring::barrier::{Barrier, Readable, Stop, Upstream};
+use crate::ring::cursor::Counters;
+use crate::ring::table::Entry;
+use crate::sync::Arc;
+use crate::wait::signal::{Signal, Signals};
+use crate::wait::{Look, Waiter};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// The entries of the cursor table that a stage comes after, each with the name of its stage.
+pub(crate) type UpstreamNames = Box<[(usize, Box<str>)]>;
+
+/// Where a reading end stands in the bus; how it waits stands beside it, so that both can be borrowed at once.
+pub(crate) struct Reader<T> {
+    ring: Arc<Ring<T>>,
+    signals: Arc<Signals>,
+    barrier: Barrier,
+    names: UpstreamNames,
+    /// This stage's own entry.
+    index: usize,
+    batch_max: u64,
+}
+
+impl<T> Reader<T> {
+    /// `after`: what it is gated on; none means the producers.
+    pub(crate) fn new(
+        ring: &Arc<Ring<T>>,
+        signals: &Arc<Signals>,
+        after: UpstreamNames,
+        index: usize,
+        batch_max: usize,
+    ) -> Self {
+        let upstream = match &*after {
+            [] => Upstream::Producers,
+            stages => Upstream::Stages(stages.iter().map(|(index, _)| *index).collect()),
+        };
+        Self {
+            ring: ring.clone(),
+            signals: signals.clone(),
+            barrier: Barrier::new(upstream),
+            names: after,
+            index,
+            batch_max: batch_max as u64,
+        }
+    }
+
+    /// Another reader of the same stage.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self::new(&self.ring, &self.signals, self.names.clone(), self.index, self.batch_max as usize)
+    }
+
+    #[inline(always)]
+    pub(crate) fn ring(&self) -> &Arc<Ring<T>> {
+        &self.ring
+    }
+
+    #[inline(always)]
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
+    /// What others watch that wait for this stage.
+    #[inline(always)]
+    pub(crate) fn signal(&self) -> Signal {
+        Signal::cursor(self.index)
+    }
+
+    #[inline(always)]
+    pub(crate) fn entry(&self) -> &Entry {
+        self.ring.core.table.entry(self.index)
+    }
+
+    /// What may be read from `next` on.
+    #[inline]
+    pub(crate) fn look(&self, next: u64) -> Result<Readable, Stop> {
+        if self.entry().is_stopped() {
+            return Err(Stop::Halted);
+        }
+        self.barrier.available(&self.ring, next, self.batch_max)
+    }
+
+    /// How many published sequences are at `next` or above.
+    pub(crate) fn lag(&self, next: u64) -> u64 {
+        self.ring.core.position().saturating_sub(next)
+    }
+
+    /// Waits until `look` finds something, or the end.
+    #[cold]
+    pub(crate) fn wait<R>(
+        &self,
+        waiter: &mut Waiter,
+        deadline: Option<Instant>,
+        counters: &Counters,
+        mut look: impl FnMut() -> Result<R, Stop>,
+    ) -> Result<R, ReadDeadlineError> {
+        match waiter.wait(deadline, counters, || sort(look())) {
+            None => Err(ReadDeadlineError::TimedOut),
+            Some(Ok(found)) => Ok(found),
+            Some(Err(stop)) => Err(ReadDeadlineError::Ended(self.ended(stop))),
+        }
+    }
+
+    /// The same for a task.
+    pub(crate) fn poll<R>(
+        &self,
+        waiter: &mut Waiter,
+        context: &mut Context<'_>,
+        counters: &Counters,
+        mut look: impl FnMut() -> Result<R, Stop>,
+    ) -> Poll<Result<R, Ended>> {
+        waiter.poll(context, counters, || sort(look())).map(|found| found.map_err(|stop| self.ended(stop)))
+    }
+
+    /// What a reader that does not wait answers.
+    pub(crate) fn refusal(&self, stop: Stop) -> TryReadError {
+        match stop {
+            Stop::Empty(_) => TryReadError::Empty,
+            stop => TryReadError::Ended(self.ended(stop)),
+        }
+    }
+
+    #[cold]
+    fn ended(&self, stop: Stop) -> Ended {
+        match stop {
+            Stop::Drained => Ended::Drained,
+            Stop::Halted => Ended::Halted,
+            Stop::Upstream(index) => {
+                let name = self.names.iter().find(|(entry, _)| *entry == index).map(|(_, name)| &**name);
+                Ended::Upstream { stage: name.unwrap_or_default().to_owned() }
+            }
+            Stop::Empty(_) => unreachable!("nothing to read now is not an end"),
+        }
+    }
+
+    /// This stage touches no slot any more; `at`: see [`Core::retire`](crate::ring::Core::retire). Wakes whoever it concerns.
+    pub(crate) fn retire(&self, at: Option<u64>, counters: &Counters) {
+        if self.ring.core.retire(self.index, at) {
+            self.signals.notify_all(counters);
+        } else {
+            self.signals.notify(self.signal(), counters);
+        }
+    }
+}
+
+/// Tells what to wait for from what is final.
+fn sort<R>(found: Result<R, Stop>) -> Look<Result<R, Stop>> {
+    match found {
+        Ok(found) => Ok(Ok(found)),
+        Err(Stop::Empty(behind)) => Err(Some(Signal::behind(behind))),
+        Err(stop) => Ok(Err(stop)),
+    }
+}

@@ -1,0 +1,189 @@
+//! A member of a work-sharing group.
+
+use crate::consumer::batch::{Batch, Freeing, Place};
+use crate::consumer::reader::Reader;
+use crate::error::{Ended, ReadDeadlineError, TryReadError};
+use crate::ring::barrier::{Readable, Stop};
+use crate::ring::group::Group;
+use crate::ring::slots::{Access, ReadToken, Shared};
+use crate::wait::Waiter;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Instant;
+
+/// A member of a stage whose events are divided among its members: each event goes to exactly one. Cloning it adds a member,
+/// dropping it takes one away; what it held is finished first. When the last one leaves, the stage ends.
+///
+/// There is no order between members. Work is divided by need: each takes a fair share of what is there, at most `batch_max` events
+/// at a time. Slots are freed up to the oldest event that some member still holds.
+///
+/// ```
+/// let (mut tx, rx) = ringway::spmc::<u64>(64);
+/// let workers: Vec<_> = (0..3).map(|_| rx.clone()).collect();
+/// drop(rx);
+/// let total: u64 = std::thread::scope(|scope| {
+///     let workers: Vec<_> = workers
+///         .into_iter()
+///         .map(|mut rx| scope.spawn(move || {
+///             let mut sum = 0;
+///             while let Ok(batch) = rx.read() {
+///                 sum += batch.iter().sum::<u64>();
+///             }
+///             sum
+///         }))
+///         .collect();
+///     tx.publish_slice(&(0..1000).collect::<Vec<_>>()).unwrap();
+///     drop(tx);
+///     workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+/// });
+/// assert_eq!(total, 499_500);
+/// ```
+pub struct Worker<T, A: Access = Shared> {
+    reader: Reader<T>,
+    waiter: Waiter,
+    member: usize,
+    access: PhantomData<A>,
+}
+
+/// Sequences that the group has given to this member alone.
+struct Share(Readable);
+
+impl<T, A: Access> Worker<T, A> {
+    /// The first member of a group; every other one is its clone.
+    pub(crate) fn new(reader: Reader<T>, waiter: Waiter) -> Self {
+        let member = group(&reader).enter();
+        Self { reader, waiter, member, access: PhantomData }
+    }
+
+    /// Reads a share of what is there; never waits.
+    ///
+    /// # Errors
+    /// [`TryReadError`].
+    #[inline]
+    pub fn try_read(&mut self) -> Result<Batch<'_, T, A>, TryReadError> {
+        match look(&self.reader, self.member) {
+            Ok(share) => Ok(self.take(share)),
+            Err(stop) => Err(self.reader.refusal(stop)),
+        }
+    }
+
+    /// Reads a share of what is there; waits for the first event.
+    ///
+    /// # Errors
+    /// [`Ended`], once everything that this stage gets was taken by its members.
+    #[inline]
+    pub fn read(&mut self) -> Result<Batch<'_, T, A>, Ended> {
+        self.read_until(None).map_err(|error| match error {
+            ReadDeadlineError::Ended(ended) => ended,
+            ReadDeadlineError::TimedOut => unreachable!("there is no deadline"),
+        })
+    }
+
+    /// [`read`](Self::read), waiting no longer than `deadline`.
+    ///
+    /// # Errors
+    /// [`ReadDeadlineError`].
+    #[inline]
+    pub fn read_deadline(&mut self, deadline: Instant) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
+        self.read_until(Some(deadline))
+    }
+
+    #[inline]
+    fn read_until(&mut self, deadline: Option<Instant>) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
+        let share = match look(&self.reader, self.member) {
+            Ok(share) => share,
+            Err(_) => {
+                let Self { reader, waiter, member, .. } = self;
+                let counters = &group(reader).member(*member).counters;
+                reader.wait(waiter, deadline, counters, || look(reader, *member))?
+            }
+        };
+        Ok(self.take(share))
+    }
+
+    #[inline]
+    fn take(&mut self, share: Share) -> Batch<'_, T, A> {
+        let range = share.0.range();
+        let ring = self.reader.ring();
+        let group = group(&self.reader);
+        // SAFETY: the barrier saw every sequence of the share published, or passed by every upstream stage (Acquire), and `Group::claim`
+        // gave the share to this member alone. No producer or later stage passes it before the frontier of the group does,
+        // and that stays at or below its start while this member holds it, that is until the batch ends: the
+        // worker is borrowed mutably so long. With exclusive access the group is the only stage (`spmc`, `mpmc`).
+        let token = unsafe { ReadToken::mint(&ring.slots, range.clone(), ring.core.has_gaps()) };
+        let freeing = Freeing {
+            place: Place::Member { group, index: self.member, stopped: false },
+            to: range.end,
+            events: token.live(),
+            signals: self.reader.signals(),
+            signal: self.reader.signal(),
+            counters: &group.member(self.member).counters,
+        };
+        Batch::new(token, freeing)
+    }
+
+    /// How many published sequences no member has taken.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.reader.lag(group(&self.reader).claimed())
+    }
+
+    /// Whether nothing will come any more, and everything was taken.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(self.reader.look(group(&self.reader).claimed()), Err(stop) if stop.is_end())
+    }
+}
+
+/// The entry of a worker's stage is that of a group from the start.
+#[inline]
+fn group<T>(reader: &Reader<T>) -> &Group {
+    reader.entry().group().expect("the entry of a worker is that of a group")
+}
+
+/// Takes a fair share of what is there for a member.
+#[inline]
+fn look<T>(reader: &Reader<T>, member: usize) -> Result<Share, Stop> {
+    let group = group(reader);
+    let mut start = group.claimed();
+    loop {
+        let readable = reader.look(start)?;
+        let there = readable.range().end - start;
+        let readable = readable.first((there / group.living().max(1)).max(1));
+        match group.claim(member, readable.range()) {
+            Ok(()) => return Ok(Share(readable)),
+            Err(now) => {
+                start = now;
+                // what it held for a moment may have held others back
+                reader.signals().notify(reader.signal(), &group.member(member).counters);
+            }
+        }
+    }
+}
+
+impl<T, A: Access> Clone for Worker<T, A> {
+    fn clone(&self) -> Self {
+        let reader = self.reader.duplicate();
+        let waiter = self.waiter.another();
+        Self::new(reader, waiter)
+    }
+}
+
+impl<T, A: Access> Drop for Worker<T, A> {
+    fn drop(&mut self) {
+        let group = group(&self.reader);
+        // only a member that failed, or was halted, leaves an event unfinished; a forgotten batch counts as finished
+        let keeps = self.reader.entry().is_stopped() || self.reader.ring().core.is_halted();
+        let counters = &group.member(self.member).counters;
+        match group.leave(self.member, keeps && group.member(self.member).holds()) {
+            Some(position) => self.reader.retire(Some(position), counters),
+            None => self.reader.signals().notify(self.reader.signal(), counters),
+        }
+    }
+}
+
+impl<T, A: Access> fmt::Debug for Worker<T, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("member", &self.member).field("lag", &self.lag()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,116 @@
+//! A range of slots not yet published.
+
+use crate::producer::{ProducerKind, Single};
+use crate::ring::cursor::Counters;
+use crate::ring::sequencer::Claimed;
+use crate::ring::slots::IterMut;
+use crate::sequence::{Sequence, SequenceRange};
+use crate::wait::context::Inside;
+use crate::wait::signal::{Signal, Signals};
+use std::fmt;
+
+/// Consecutive slots that were claimed and are not yet published. They still hold the events that were last published in
+/// them: edit them, or overwrite them.
+///
+/// Dropping it, also by a panic, publishes nothing: a single producer's sequences are used again, a multi-producer's are stepped
+/// over by every reader. Forgetting it with `mem::forget` may stall a multi-producer bus for ever, until it is halted.
+///
+/// ```
+/// let (mut tx, mut rx) = ringway::spsc::<u64>(8);
+/// let mut claim = tx.claim(3)?;
+/// for (number, slot) in claim.iter_mut().enumerate() {
+///     *slot = number as u64;
+/// }
+/// assert_eq!(claim.publish().len(), 3);
+/// assert!(rx.read()?.iter().eq(&[0, 1, 2]));
+/// assert!(tx.claim(9).is_err()); // more than the ring holds
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It stays on the thread that claimed it:
+///
+/// ```compile_fail,E0277
+/// let (mut tx, _rx) = ringway::mpsc::<u64>(8);
+/// let claim = tx.claim(1).unwrap();
+/// std::thread::scope(|scope| { scope.spawn(move || claim.publish()); });
+/// ```
+/// ```
+/// let (mut tx, _rx) = ringway::mpsc::<u64>(8);
+/// std::thread::scope(|scope| { scope.spawn(move || tx.claim(1).unwrap().publish()); });
+/// ```
+#[must_use = "a claim that is dropped publishes nothing"]
+pub struct Claim<'p, T, K: ProducerKind = Single> {
+    // the order of fields is the order of drops: abandon, then wake readers
+    pub(super) claimed: Claimed<'p, T, K::Sequencer>,
+    pub(super) notifier: Notifier<'p>,
+    /// In a multi-producer ring this thread is inside: another publish that waits might wait for this claim.
+    pub(super) _inside: Option<Inside>,
+}
+
+impl<T, K: ProducerKind> Claim<'_, T, K> {
+    /// How many slots.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sequences().len()
+    }
+
+    /// Never: a claim has at least one slot.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Their sequences.
+    #[must_use]
+    pub fn sequences(&self) -> SequenceRange {
+        SequenceRange::new(self.claimed.range())
+    }
+
+    /// Each slot, in order.
+    pub fn iter_mut(&mut self) -> IterMut<'_, T> {
+        self.claimed.iter_mut()
+    }
+
+    /// The only slot.
+    #[inline(always)]
+    pub(super) fn publish_one(mut self) -> Sequence {
+        let sequence = self.claimed.publish_first();
+        self.notifier.counters.count_batch(1);
+        Sequence::new(sequence)
+    }
+
+    /// Publishes all of them.
+    pub fn publish(self) -> SequenceRange {
+        let range = self.claimed.publish();
+        self.notifier.counters.count_batch(range.end - range.start);
+        SequenceRange::new(range)
+    }
+}
+
+impl<'c, T, K: ProducerKind> IntoIterator for &'c mut Claim<'_, T, K> {
+    type Item = &'c mut T;
+    type IntoIter = IterMut<'c, T>;
+
+    fn into_iter(self) -> IterMut<'c, T> {
+        self.iter_mut()
+    }
+}
+
+impl<T, K: ProducerKind> fmt::Debug for Claim<'_, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim").field("sequences", &self.sequences()).finish_non_exhaustive()
+    }
+}
+
+/// Wakes readers when a claim has ended, published or abandoned.
+pub(super) struct Notifier<'p> {
+    pub(super) signals: &'p Signals,
+    pub(super) counters: &'p Counters,
+}
+
+impl Drop for Notifier<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.signals.notify(Signal::PUBLISHED, self.counters);
+    }
+}

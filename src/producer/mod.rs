@@ -1,0 +1,512 @@
+//! The writing end: [`Producer`], and [`Claim`], a range of slots not yet published.
+
+mod claim;
+mod future;
+mod kind;
+
+pub use claim::Claim;
+pub use future::PublishFuture;
+pub use kind::{Multi, ProducerKind, Single};
+
+use crate::config::Wait;
+use crate::error::{BatchError, ClaimError, Error, ErrorKind, PublishDeadlineError, PublishError, TryPublishError};
+use crate::ring::cursor::Counters;
+use crate::ring::multi::MultiSequencer;
+use crate::ring::sequencer::{Refused, Sequencer};
+use crate::ring::{Core, Ring};
+use crate::sequence::Sequence;
+use crate::sync::{Arc, thread_number};
+use crate::wait::context::{Inside, is_inside};
+use crate::wait::signal::{Signal, Signals};
+use crate::wait::{Look, Waiter};
+use claim::Notifier;
+use crossbeam_utils::CachePadded;
+use std::fmt;
+use std::time::Instant;
+
+/// The writing end of a bus.
+///
+/// Each verb comes in three flavours: `try_x` never waits and never spins on a peer, `x` waits while the ring is full
+/// (as its [`Wait`] says), `x_deadline` waits no longer than that. So what a producer does about back-pressure is
+/// the verb that it calls. Waiting ends with `Closed` when the bus is closed or halted, or when nobody is left to
+/// read; what was refused is handed back.
+///
+/// The bus closes when its last producer is dropped: stages deliver what was published, then end.
+///
+/// **Cost**, when there is room: one store of the event and one Release store in the same cache line
+/// ([`Multi`]: a compare-and-swap before them); a full fence more where readers may park (see [`Wait`]).
+///
+/// ```
+/// let (mut tx, mut rx) = ringway::spsc::<u64>(4);
+/// tx.publish(1)?;
+/// tx.publish_with(|slot| *slot = 2)?;
+/// tx.publish_batch([3, 4]).unwrap();
+/// assert!(tx.try_publish(5).is_err()); // full
+/// drop(tx);
+/// assert_eq!(rx.read().unwrap().iter().sum::<u64>(), 10);
+/// assert_eq!(rx.read().unwrap_err(), ringway::Ended::Drained);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// One producer serves one thread at a time; slots cannot be kept after their publication:
+///
+/// ```compile_fail,E0521
+/// let (mut tx, _rx) = ringway::spsc::<u64>(4);
+/// let mut kept = None;
+/// tx.publish_with(|slot| kept = Some(slot)).unwrap();
+/// ```
+/// ```
+/// let (mut tx, _rx) = ringway::spsc::<u64>(4);
+/// let mut kept = None;
+/// tx.publish_with(|slot| kept = Some(*slot)).unwrap();
+/// assert_eq!(kept, Some(0));
+/// ```
+/// ```compile_fail,E0599
+/// let (tx, _rx) = ringway::spsc::<u64>(4);
+/// let other = tx.clone();
+/// ```
+/// ```
+/// let (tx, _rx) = ringway::mpsc::<u64>(4);
+/// let other = tx.clone();
+/// ```
+pub struct Producer<T, K: ProducerKind = Single> {
+    sequencer: K::Sequencer,
+    ring: Arc<Ring<T>>,
+    waiter: Waiter,
+    counters: std::sync::Arc<CachePadded<Counters>>,
+    /// The thread that used it last; 0 before.
+    user: u64,
+    /// Readers look for sleeping producers.
+    may_park: bool,
+}
+
+/// How long a call may wait.
+#[derive(Clone, Copy)]
+enum Until {
+    Now,
+    Forever,
+    Deadline(Instant),
+}
+
+impl<T, K: ProducerKind> Producer<T, K> {
+    /// The first producer of a ring; every other one is its clone.
+    pub(crate) fn new(ring: &Arc<Ring<T>>, signals: &Arc<Signals>, wait: Wait) -> Self {
+        let producer = Self {
+            sequencer: K::Sequencer::new(),
+            ring: ring.clone(),
+            waiter: Waiter::new(signals, wait),
+            counters: ring.core.add_producer(),
+            user: 0,
+            may_park: wait.parks(),
+        };
+        ring.core.note_user(thread_number());
+        producer
+    }
+
+    /// How many events the ring holds: the configured capacity, rounded up to a power of two.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.ring.core.capacity() as usize
+    }
+
+    /// How many events could be published now without waiting. Reads every cursor; others may take the room meanwhile.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        let core = &self.ring.core;
+        let position = core.position();
+        core.capacity().saturating_sub(position.saturating_sub(core.table.least(position).position)) as usize
+    }
+
+    /// Whether publishing fails from now on: the bus was closed or halted, or nobody is left to read.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        !self.ring.core.is_open()
+    }
+
+    /// Changes how this producer waits.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) for a field outside its range, and for a strategy that parks on a bus whose
+    /// producers were declared, by [`BusConfig::wait`](crate::BusConfig::wait) or
+    /// [`Topology::producer_wait`](crate::Topology::producer_wait), never to park: its readers do not look for sleepers.
+    pub fn set_wait(&mut self, wait: Wait) -> Result<(), Error> {
+        wait.validate("wait")?;
+        if wait.parks() && !self.may_park {
+            let text = format!(
+                "wait is {wait:?}: producers of this bus were declared never to park; choose BusySpin, Yield or Backoff, or declare a strategy that parks with Topology::producer_wait"
+            );
+            return Err(Error::new(ErrorKind::InvalidConfig, text));
+        }
+        self.waiter.set_strategy(wait);
+        Ok(())
+    }
+
+    /// Publishes an event; waits while the ring is full.
+    ///
+    /// # Errors
+    /// [`PublishError`], with the event.
+    #[inline]
+    pub fn publish(&mut self, event: T) -> Result<Sequence, PublishError<T>> {
+        match self.reserve(1, 1, Until::Forever) {
+            Ok(grant) => Ok(self.fill(grant, event)),
+            Err(ClaimError::WouldDeadlock) => Err(PublishError::WouldDeadlock(event)),
+            Err(_) => Err(PublishError::Closed(event)),
+        }
+    }
+
+    /// Publishes an event if there is room.
+    ///
+    /// # Errors
+    /// [`TryPublishError`], with the event.
+    #[inline]
+    pub fn try_publish(&mut self, event: T) -> Result<Sequence, TryPublishError<T>> {
+        match self.reserve(1, 1, Until::Now) {
+            Ok(grant) => Ok(self.fill(grant, event)),
+            Err(ClaimError::Full) => Err(TryPublishError::Full(event)),
+            Err(_) => Err(TryPublishError::Closed(event)),
+        }
+    }
+
+    /// Publishes an event; waits while the ring is full, up to `deadline`.
+    ///
+    /// # Errors
+    /// [`PublishDeadlineError`], with the event.
+    #[inline]
+    pub fn publish_deadline(&mut self, event: T, deadline: Instant) -> Result<Sequence, PublishDeadlineError<T>> {
+        match self.reserve(1, 1, Until::Deadline(deadline)) {
+            Ok(grant) => Ok(self.fill(grant, event)),
+            Err(ClaimError::TimedOut) => Err(PublishDeadlineError::TimedOut(event)),
+            Err(ClaimError::WouldDeadlock) => Err(PublishDeadlineError::WouldDeadlock(event)),
+            Err(_) => Err(PublishDeadlineError::Closed(event)),
+        }
+    }
+
+    /// Publishes an event that `write` makes from the old content of its slot, in place: nothing is moved or dropped. Waits while
+    /// the ring is full.
+    ///
+    /// If `write` panics nothing is published, and nobody waits for it.
+    ///
+    /// # Errors
+    /// [`PublishError`]; `write` was not called.
+    #[inline]
+    pub fn publish_with(&mut self, write: impl FnOnce(&mut T)) -> Result<Sequence, PublishError<()>> {
+        match self.reserve(1, 1, Until::Forever) {
+            Ok(grant) => Ok(self.fill_with(grant, write)),
+            Err(ClaimError::WouldDeadlock) => Err(PublishError::WouldDeadlock(())),
+            Err(_) => Err(PublishError::Closed(())),
+        }
+    }
+
+    /// [`publish_with`](Self::publish_with) if there is room.
+    ///
+    /// # Errors
+    /// [`TryPublishError`]; `write` was not called.
+    #[inline]
+    pub fn try_publish_with(&mut self, write: impl FnOnce(&mut T)) -> Result<Sequence, TryPublishError<()>> {
+        match self.reserve(1, 1, Until::Now) {
+            Ok(grant) => Ok(self.fill_with(grant, write)),
+            Err(ClaimError::Full) => Err(TryPublishError::Full(())),
+            Err(_) => Err(TryPublishError::Closed(())),
+        }
+    }
+
+    /// [`publish_with`](Self::publish_with), waiting no longer than `deadline`.
+    ///
+    /// # Errors
+    /// [`PublishDeadlineError`]; `write` was not called.
+    #[inline]
+    pub fn publish_with_deadline(
+        &mut self,
+        write: impl FnOnce(&mut T),
+        deadline: Instant,
+    ) -> Result<Sequence, PublishDeadlineError<()>> {
+        match self.reserve(1, 1, Until::Deadline(deadline)) {
+            Ok(grant) => Ok(self.fill_with(grant, write)),
+            Err(ClaimError::TimedOut) => Err(PublishDeadlineError::TimedOut(())),
+            Err(ClaimError::WouldDeadlock) => Err(PublishDeadlineError::WouldDeadlock(())),
+            Err(_) => Err(PublishDeadlineError::Closed(())),
+        }
+    }
+
+    /// Publishes every event of an iterator, in order, in chunks as large as there is room for; waits while the ring is full.
+    /// Each chunk is consecutive; with other producers about, the whole is not. An event is taken from
+    /// the iterator only once it has a slot. Returns how many were published.
+    ///
+    /// If the iterator panics, what it had yielded is published.
+    ///
+    /// # Errors
+    /// [`BatchError`] when the bus closes meanwhile; the rest is still in the iterator (pass `&mut iterator` to keep it).
+    #[inline]
+    pub fn publish_batch<I>(&mut self, events: I) -> Result<usize, BatchError>
+    where
+        I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    {
+        self.publish_all(events.into_iter(), Until::Forever)
+    }
+
+    /// Publishes as many events of an iterator as there is room for now. Returns how many.
+    ///
+    /// # Errors
+    /// [`BatchError`] when the bus is closed.
+    #[inline]
+    pub fn try_publish_batch<I>(&mut self, events: I) -> Result<usize, BatchError>
+    where
+        I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    {
+        self.publish_all(events.into_iter(), Until::Now)
+    }
+
+    /// [`publish_batch`](Self::publish_batch), waiting no longer than `deadline`.
+    ///
+    /// # Errors
+    /// [`BatchError`] when the bus closes or the deadline passes meanwhile.
+    #[inline]
+    pub fn publish_batch_deadline<I>(&mut self, events: I, deadline: Instant) -> Result<usize, BatchError>
+    where
+        I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    {
+        self.publish_all(events.into_iter(), Until::Deadline(deadline))
+    }
+
+    /// [`publish_batch`](Self::publish_batch) for a slice.
+    ///
+    /// # Errors
+    /// [`BatchError`] when the bus closes meanwhile: the rest is `events[published..]`.
+    #[inline]
+    pub fn publish_slice(&mut self, events: &[T]) -> Result<usize, BatchError>
+    where
+        T: Copy,
+    {
+        self.publish_all(events.iter().copied(), Until::Forever)
+    }
+
+    /// [`try_publish_batch`](Self::try_publish_batch) for a slice.
+    ///
+    /// # Errors
+    /// [`BatchError`] when the bus is closed.
+    #[inline]
+    pub fn try_publish_slice(&mut self, events: &[T]) -> Result<usize, BatchError>
+    where
+        T: Copy,
+    {
+        self.publish_all(events.iter().copied(), Until::Now)
+    }
+
+    /// [`publish_slice`](Self::publish_slice), waiting no longer than `deadline`.
+    ///
+    /// # Errors
+    /// [`BatchError`] when the bus closes or the deadline passes meanwhile.
+    #[inline]
+    pub fn publish_slice_deadline(&mut self, events: &[T], deadline: Instant) -> Result<usize, BatchError>
+    where
+        T: Copy,
+    {
+        self.publish_all(events.iter().copied(), Until::Deadline(deadline))
+    }
+
+    /// Claims `count` consecutive slots, to be edited in place and published together; waits until there is room for all.
+    ///
+    /// # Errors
+    /// [`ClaimError`]; [`TooLarge`](ClaimError::TooLarge) for none, or more than the ring holds.
+    #[inline]
+    pub fn claim(&mut self, count: usize) -> Result<Claim<'_, T, K>, ClaimError> {
+        self.claim_until(count, Until::Forever)
+    }
+
+    /// Claims `count` consecutive slots if there is room for all.
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    #[inline]
+    pub fn try_claim(&mut self, count: usize) -> Result<Claim<'_, T, K>, ClaimError> {
+        self.claim_until(count, Until::Now)
+    }
+
+    /// [`claim`](Self::claim), waiting no longer than `deadline`.
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    #[inline]
+    pub fn claim_deadline(&mut self, count: usize, deadline: Instant) -> Result<Claim<'_, T, K>, ClaimError> {
+        self.claim_until(count, Until::Deadline(deadline))
+    }
+
+    /// Publishes an event; the task sleeps while the ring is full. Works with any executor. Dropping the future before it is
+    /// ready publishes nothing and drops the event.
+    ///
+    /// On a bus whose producers never park ([`BusySpin`](Wait::BusySpin), [`Yield`](Wait::Yield), [`Backoff`](Wait::Backoff)) nobody
+    /// looks for sleepers, so the task asks to be polled again at once.
+    ///
+    /// # Errors
+    /// The future's output: [`PublishError::Closed`] with the event.
+    pub fn publish_async(&mut self, event: T) -> PublishFuture<'_, T, K> {
+        PublishFuture { producer: self, event: Some(event) }
+    }
+
+    #[inline(always)]
+    fn reserve(
+        &mut self,
+        least: u64,
+        most: u64,
+        until: Until,
+    ) -> Result<<K::Sequencer as Sequencer>::Grant, ClaimError> {
+        if !K::Sequencer::MULTI && self.user != thread_number() {
+            self.note_user();
+        }
+        match self.sequencer.reserve(&self.ring.core, least, most) {
+            Ok(grant) => Ok(grant),
+            Err(refused) => self.reserve_slowly(refused, least, most, until),
+        }
+    }
+
+    #[cold]
+    fn note_user(&mut self) {
+        self.user = thread_number();
+        self.ring.core.note_user(self.user);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn reserve_slowly(
+        &mut self,
+        refused: Refused,
+        least: u64,
+        most: u64,
+        until: Until,
+    ) -> Result<<K::Sequencer as Sequencer>::Grant, ClaimError> {
+        let deadline = match (refused, until) {
+            (Refused::Closed, _) => {
+                self.tell_closed();
+                return Err(ClaimError::Closed);
+            }
+            (_, Until::Now) => return Err(ClaimError::Full),
+            (_, Until::Forever) => None,
+            (_, Until::Deadline(deadline)) => Some(deadline),
+        };
+        if is_inside(bus_id(&self.ring)) {
+            return Err(ClaimError::WouldDeadlock);
+        }
+        let Self { sequencer, ring, waiter, counters, .. } = self;
+        let found = waiter.wait(deadline, counters, || look_for_room(sequencer, &ring.core, least, most));
+        if matches!(found, Some(Err(_))) {
+            self.tell_closed();
+        }
+        found.unwrap_or(Err(ClaimError::TimedOut))
+    }
+
+    /// A single producer has just fixed the closing sequence: readers that sleep must see it.
+    fn tell_closed(&self) {
+        self.waiter.signals().notify_all(&self.counters);
+    }
+
+    #[inline(always)]
+    fn fill(&mut self, grant: <K::Sequencer as Sequencer>::Grant, event: T) -> Sequence {
+        let mut claim = self.begin(grant, false);
+        *claim.claimed.first_mut() = event;
+        claim.publish_one()
+    }
+
+    #[inline(always)]
+    fn fill_with(&mut self, grant: <K::Sequencer as Sequencer>::Grant, write: impl FnOnce(&mut T)) -> Sequence {
+        let mut claim = self.begin(grant, true);
+        write(claim.claimed.first_mut());
+        claim.publish_one()
+    }
+
+    #[inline]
+    fn publish_all(&mut self, mut events: impl ExactSizeIterator<Item = T>, until: Until) -> Result<usize, BatchError> {
+        let mut published = 0;
+        loop {
+            let most = (events.len() as u64).min(self.ring.core.capacity());
+            if most == 0 {
+                return Ok(published);
+            }
+            let grant = match self.reserve(1, most, until) {
+                Ok(grant) => grant,
+                Err(ClaimError::Full) => return Ok(published),
+                Err(reason) => return Err(BatchError { published, reason }),
+            };
+            let mut claim = self.begin(grant, true);
+            let room = claim.len() as u64;
+            let mut done = 0;
+            while done < room {
+                let Some(event) = events.next() else { break };
+                *claim.claimed.first_mut() = event;
+                claim.claimed.publish_first();
+                done += 1;
+            }
+            claim.notifier.counters.count_batch(done);
+            published += done as usize;
+            if done < room {
+                return Ok(published); // the iterator was shorter than it said
+            }
+        }
+    }
+
+    #[inline]
+    fn claim_until(&mut self, count: usize, until: Until) -> Result<Claim<'_, T, K>, ClaimError> {
+        let capacity = self.capacity();
+        if !(1..=capacity).contains(&count) {
+            return Err(ClaimError::TooLarge { count, capacity });
+        }
+        let grant = self.reserve(count as u64, count as u64, until)?;
+        Ok(self.begin(grant, true))
+    }
+
+    /// `runs_user_code`: while the claim lives the caller may do anything, such as publish through a clone.
+    #[inline(always)]
+    fn begin(&mut self, grant: <K::Sequencer as Sequencer>::Grant, runs_user_code: bool) -> Claim<'_, T, K> {
+        let bus = bus_id(&self.ring);
+        Claim {
+            claimed: self.sequencer.claim(&self.ring, grant),
+            notifier: Notifier { signals: self.waiter.signals(), counters: &self.counters },
+            _inside: (K::Sequencer::MULTI && runs_user_code).then(|| Inside::enter(bus)),
+        }
+    }
+}
+
+/// A number that only this bus has while it lives.
+pub(crate) fn bus_id<T>(ring: &Arc<Ring<T>>) -> usize {
+    Arc::as_ptr(ring) as usize
+}
+
+fn look_for_room<S: Sequencer>(
+    sequencer: &mut S,
+    core: &Core,
+    least: u64,
+    most: u64,
+) -> Look<Result<S::Grant, ClaimError>> {
+    match sequencer.reserve(core, least, most) {
+        Ok(grant) => Ok(Ok(grant)),
+        Err(Refused::Closed) => Ok(Err(ClaimError::Closed)),
+        Err(Refused::Full { behind }) => Err(behind.map(Signal::cursor)),
+    }
+}
+
+impl<T> Clone for Producer<T, Multi> {
+    fn clone(&self) -> Self {
+        Self {
+            sequencer: MultiSequencer::new(),
+            ring: self.ring.clone(),
+            waiter: self.waiter.another(),
+            counters: self.ring.core.add_producer(),
+            user: 0,
+            may_park: self.may_park,
+        }
+    }
+}
+
+impl<T, K: ProducerKind> Drop for Producer<T, K> {
+    fn drop(&mut self) {
+        if self.ring.core.drop_producer(&self.counters) {
+            self.sequencer.close(&self.ring.core);
+            self.tell_closed();
+        }
+    }
+}
+
+impl<T, K: ProducerKind> fmt::Debug for Producer<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("ring", &self.ring).field("is_closed", &self.is_closed()).finish()
+    }
+}

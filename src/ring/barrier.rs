@@ -1,0 +1,117 @@
+//! A reader's barrier: how far may it go.
+//!
+//! Behind producers it looks at marks; behind other stages, at the least of their cursors. An upstream that ended early
+//! stands at its last position for ever: readers behind it drain to there and end. It is never skipped, since behind it slots are
+//! unpublished or still being edited.
+
+use crate::ring::{Core, Ring};
+use crate::sync::step;
+use std::cell::Cell;
+use std::ops::Range;
+
+/// What a reader is gated on.
+#[derive(Debug)]
+pub(crate) enum Upstream {
+    Producers,
+    /// Entries of the cursor table; at least one.
+    Stages(Box<[usize]>),
+}
+
+/// Why a reader may not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Nothing yet: `Some` entry of the table is behind, `None`: the producers.
+    Empty(Option<usize>),
+    /// Everything was delivered.
+    Drained,
+    Halted,
+    /// This entry of the table ended early.
+    Upstream(usize),
+}
+
+impl Stop {
+    /// Whether nothing will come any more.
+    pub(crate) fn is_end(self) -> bool {
+        !matches!(self, Self::Empty(_))
+    }
+}
+
+/// Proof that these sequences are published, and done by every upstream stage.
+#[derive(Debug)]
+pub(crate) struct Readable(Range<u64>);
+
+impl Readable {
+    #[inline]
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.0.clone()
+    }
+
+    /// The first `count` of them.
+    pub(crate) fn first(self, count: u64) -> Self {
+        Self(self.0.start..self.0.end.min(self.0.start + count))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Barrier {
+    upstream: Upstream,
+    /// The greatest position that all upstream stages are known to have passed; a group's frontier can step back.
+    reached: Cell<u64>,
+}
+
+impl Barrier {
+    pub(crate) fn new(upstream: Upstream) -> Self {
+        Self { upstream, reached: Cell::new(0) }
+    }
+
+    /// What may be read from `next` on, at most `most` sequences and never none.
+    #[inline]
+    pub(crate) fn available<T>(&self, ring: &Ring<T>, next: u64, most: u64) -> Result<Readable, Stop> {
+        if ring.core.is_halted() {
+            return Err(Stop::Halted);
+        }
+        match &self.upstream {
+            Upstream::Producers => match ring.slots.published(next, most) {
+                0 => Err(idle(&ring.core, next, None, false)),
+                count => Ok(Readable(next..next + count)),
+            },
+            Upstream::Stages(stages) => {
+                if self.reached.get() <= next {
+                    let (least, behind, retired) = least(&ring.core, stages);
+                    self.reached.set(self.reached.get().max(least));
+                    if self.reached.get() <= next {
+                        return Err(idle(&ring.core, next, Some(behind), retired));
+                    }
+                }
+                Ok(Readable(next..self.reached.get().min(next + most)))
+            }
+        }
+    }
+}
+
+/// The least position of `stages`, whose it is, and whether that one has ended.
+fn least(core: &Core, stages: &[usize]) -> (u64, usize, bool) {
+    let mut least = (u64::MAX, stages[0], false);
+    for &index in stages {
+        let snapshot = core.table.entry(index).snapshot();
+        let skip = !step("barrier_skips_retired") && snapshot.is_retired();
+        // of two at one position the one that ended decides: nothing will ever come past it
+        let tie = snapshot.position() == least.0 && snapshot.is_retired();
+        if (snapshot.position() < least.0 || tie) && !skip {
+            least = (snapshot.position(), index, snapshot.is_retired());
+        }
+    }
+    least
+}
+
+/// Why there is nothing at `next`: looked at after the upstream, so that an upstream that ended because all
+/// was delivered is not mistaken for one that ended early.
+#[cold]
+fn idle(core: &Core, next: u64, behind: Option<usize>, retired: bool) -> Stop {
+    match (core.closing(), behind) {
+        _ if core.is_halted() => Stop::Halted,
+        (Some(closing), _) if next >= closing => Stop::Drained,
+        (_, Some(stage)) if retired => Stop::Upstream(stage),
+        _ => Stop::Empty(behind),
+    }
+}

@@ -1,0 +1,136 @@
+//! Cursors and counters: words that one owner writes and others read.
+//!
+//! The *position* of a cursor is an exclusive upper bound: everything below it is done. Flags stand above the position, so that
+//! whoever compares positions masks them first and a `fetch_max` of a position cannot revive a retired cursor.
+
+use crate::sync::{AtomicU64, Ordering, at};
+use std::sync::atomic::AtomicU64 as PlainAtomicU64;
+
+/// The owner of this cursor touches no slot any more.
+const RETIRED: u64 = 1 << 63;
+/// Positions are below 2^62.
+pub(crate) const POSITION: u64 = (1 << 62) - 1;
+/// Nobody has this cursor; reads as retired.
+const FREE: u64 = u64::MAX;
+/// Somebody is making this cursor; reads as retired.
+const TAKEN: u64 = u64::MAX - 1;
+
+/// What a cursor said at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot(u64);
+
+impl Snapshot {
+    pub(crate) const fn living(position: u64) -> Self {
+        Self(position)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn position(self) -> u64 {
+        self.0 & POSITION
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_retired(self) -> bool {
+        self.0 & RETIRED != 0
+    }
+}
+
+/// How far one reader is, and what it did: 128 bytes of its own, since processors fetch lines in pairs.
+#[repr(align(128))]
+pub(crate) struct Cursor {
+    word: AtomicU64,
+    pub(crate) counters: Counters,
+}
+
+impl Cursor {
+    pub(crate) fn free() -> Self {
+        Self { word: AtomicU64::new(FREE), counters: Counters::default() }
+    }
+
+    /// Takes a free cursor; it still reads as retired.
+    pub(crate) fn take(&self) -> bool {
+        // pairs: JOIN (Table::insert): nothing to acquire, a graph's cursor is taken once
+        self.word.compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Makes a taken cursor living.
+    pub(crate) fn insert(&self, position: u64) {
+        // pairs: CURSOR (load)
+        self.word.swap(position, Ordering::AcqRel);
+    }
+
+    /// What its owner last stored. For the owner alone.
+    #[inline(always)]
+    pub(crate) fn own_position(&self) -> u64 {
+        // relaxed: only the owner writes it
+        self.word.load(Ordering::Relaxed) & POSITION
+    }
+
+    #[inline(always)]
+    pub(crate) fn load(&self) -> Snapshot {
+        // pairs: CURSOR (advance, retire): what the owner did to slots below the position happens before
+        Snapshot(self.word.load(at("cursor_acquire", Ordering::Acquire)))
+    }
+
+    /// For the owner: everything below `position` is done.
+    #[inline(always)]
+    pub(crate) fn advance(&self, position: u64) {
+        // pairs: CURSOR (load)
+        self.word.store(position, at("cursor_release", Ordering::Release));
+    }
+
+    /// For the owner, when it touches no slot any more: the position stands for ever.
+    pub(crate) fn retire(&self) {
+        // pairs: CURSOR (load)
+        self.word.fetch_or(RETIRED, at("retire_release", Ordering::AcqRel));
+    }
+
+    /// The same, at a position.
+    pub(crate) fn retire_at(&self, position: u64) {
+        // pairs: CURSOR (load)
+        self.word.swap(position | RETIRED, at("retire_release", Ordering::AcqRel));
+    }
+}
+
+/// What one end did. Its owner alone writes, others may read at any time; they carry no protocol, so these are
+/// plain atomics even under loom, and cost no model states.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) events: Counter,
+    pub(crate) batches: Counter,
+    /// How often it had to wait.
+    pub(crate) stalls: Counter,
+    /// How often it went to sleep.
+    pub(crate) parks: Counter,
+    /// How many sleepers it woke.
+    pub(crate) wakes: Counter,
+    /// How many events its handler failed on.
+    pub(crate) failures: Counter,
+}
+
+impl Counters {
+    #[inline(always)]
+    pub(crate) fn count_batch(&self, events: u64) {
+        self.events.add(events);
+        self.batches.add(1);
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(PlainAtomicU64);
+
+impl Counter {
+    /// A load and a store, not a locked instruction: there is one writer.
+    #[inline(always)]
+    pub(crate) fn add(&self, amount: u64) {
+        // relaxed: a statistic with one writer
+        let now = self.0.load(std::sync::atomic::Ordering::Relaxed);
+        // relaxed: as above
+        self.0.store(now.wrapping_add(amount), std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        // relaxed: a statistic
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,268 @@
+//! The ring: *how far* may each end go. It never waits; [`wait`](crate::wait) says what to do meanwhile.
+//!
+//! * [`slots`]: always-valid events, each with the mark that publishes it.
+//! * [`cursor`], [`table`], [`group`]: how far each reader is, and so how far producers may go.
+//! * [`sequencer`], [`single`], [`multi`]: who gets which sequences.
+//! * [`barrier`]: how far a reader may go.
+//!
+//! **A hand-off.** A producer proves that every reader has passed what a slot held a lap ago (cursors, Acquire), writes the
+//! event, and stores the slot's mark (Release). A reader that is gated on producers loads marks (Acquire) until one
+//! is not there; one that is gated on other stages loads their cursors (Acquire). When it has finished with the
+//! events it stores its own cursor (Release).
+//!
+//! **The end.** Closing fixes the *closing sequence*: in a multi-producer ring by a bit that an RMW sets in the claim counter, so
+//! that no later claim succeeds; in a single-producer ring by the producer itself, at its next call or its drop.
+//! Readers that find nothing more look at the status word first, and at the closing sequence only once that says
+//! closing, so that an idle reader does not pull the producers' line away.
+
+pub(crate) mod barrier;
+pub(crate) mod cursor;
+pub(crate) mod group;
+pub(crate) mod multi;
+pub(crate) mod sequencer;
+pub(crate) mod single;
+pub(crate) mod slots;
+pub(crate) mod table;
+
+use crate::error::Error;
+use crate::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, at, step};
+use crossbeam_utils::CachePadded;
+use cursor::{Counters, POSITION};
+use slots::Slots;
+use std::sync::{Arc as PlainArc, Mutex as PlainMutex, PoisonError};
+use table::Table;
+
+/// In `head`: no sequence at or above the position will ever be given out.
+const CLOSED: u64 = 1 << 63;
+
+const OPEN: u8 = 0;
+const CLOSING: u8 = 1;
+const HALTED: u8 = 2;
+
+/// Who may produce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Single,
+    Multi,
+}
+
+/// Events and everything that says who may touch them.
+pub(crate) struct Ring<T> {
+    pub(crate) slots: Slots<T>,
+    pub(crate) core: Core,
+}
+
+/// The part of a ring that does not depend on the event type.
+pub(crate) struct Core {
+    /// Multi: the claim counter. Single: the published position, which its producer raises before each mark. With the closed bit.
+    head: CachePadded<AtomicU64>,
+    /// Written when the bus ends; until then in everybody's cache.
+    status: CachePadded<Status>,
+    pub(crate) table: Table,
+    /// What each living producer did. A lock that nobody takes to publish: statistics, outside the protocol.
+    producers: PlainMutex<Vec<PlainArc<CachePadded<Counters>>>>,
+    producers_living: AtomicUsize,
+    /// Living cursors. Whoever takes it to 0 closes the ring for good.
+    readers_living: AtomicUsize,
+    /// The thread that last used a single producer; 0 before.
+    last_user: AtomicU64,
+    capacity: u64,
+    kind: Kind,
+}
+
+struct Status {
+    state: AtomicU8,
+    /// Whether anything was ever abandoned. Raised before the abandoned mark, so whoever has seen the mark sees it.
+    gaps: AtomicBool,
+}
+
+impl<T> Ring<T> {
+    /// A ring with slots made by `event`, and room for `cursors` readers; `joinable`: some of them may come later.
+    pub(crate) fn new(
+        kind: Kind,
+        capacity: usize,
+        cursors: usize,
+        joinable: bool,
+        event: impl FnMut() -> T,
+    ) -> Result<Self, Error> {
+        let slots = Slots::new(capacity, event)?;
+        let core = Core {
+            head: CachePadded::new(AtomicU64::new(0)),
+            status: CachePadded::new(Status { state: AtomicU8::new(OPEN), gaps: AtomicBool::new(false) }),
+            table: Table::new(cursors, joinable),
+            producers: PlainMutex::default(),
+            producers_living: AtomicUsize::new(0),
+            readers_living: AtomicUsize::new(0),
+            last_user: AtomicU64::new(0),
+            capacity: slots.capacity(),
+            kind,
+        };
+        Ok(Self { slots, core })
+    }
+}
+
+impl Core {
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// How far producers are: every published sequence is below.
+    pub(crate) fn position(&self) -> u64 {
+        // pairs: HEAD (claim, pass)
+        self.head.load(Ordering::Acquire) & POSITION
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_open(&self) -> bool {
+        // pairs: STATUS (raise)
+        self.status.state.load(Ordering::Acquire) == OPEN
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_halted(&self) -> bool {
+        // pairs: STATUS (raise)
+        self.status.state.load(Ordering::Acquire) == HALTED
+    }
+
+    /// The closing sequence, once it stands.
+    pub(crate) fn closing(&self) -> Option<u64> {
+        if self.is_open() {
+            return None;
+        }
+        // pairs: HEAD (close, seal)
+        let head = self.head.load(Ordering::Acquire);
+        (head & CLOSED != 0).then_some(head & POSITION)
+    }
+
+    /// No more events: at once in a multi-producer ring, at its producer's next call in a single-producer one.
+    /// The caller wakes everybody.
+    pub(crate) fn close(&self) {
+        self.end(CLOSING);
+    }
+
+    /// The same, and readers stop where they are.
+    pub(crate) fn halt(&self) {
+        self.end(HALTED);
+    }
+
+    fn end(&self, state: u8) {
+        if self.kind == Kind::Multi {
+            // pairs: HEAD (closing, claim): claims before it are in the closing sequence, claims after it fail
+            self.head.fetch_or(CLOSED, Ordering::AcqRel);
+        }
+        // pairs: STATUS (is_open, is_halted)
+        self.status.state.fetch_max(state, at("status_release", Ordering::AcqRel));
+    }
+
+    /// The only producer of a single-producer ring will publish nothing more.
+    fn seal(&self, position: u64) {
+        // pairs: HEAD (closing)
+        self.head.store(position | CLOSED, Ordering::Release);
+        // pairs: STATUS (is_open)
+        self.status.state.fetch_max(CLOSING, Ordering::AcqRel);
+    }
+
+    #[inline]
+    pub(crate) fn has_gaps(&self) -> bool {
+        // relaxed: raised before the abandoned mark was released, and the caller has acquired that mark or what came after it
+        self.status.gaps.load(Ordering::Relaxed)
+    }
+
+    fn note_gap(&self) {
+        // relaxed: the mark's Release store comes after it
+        self.status.gaps.store(true, Ordering::Relaxed);
+    }
+
+    /// The bus never starts: whoever reads ends at once.
+    pub(crate) fn never_start(&self) {
+        self.seal(0);
+    }
+
+    /// Adds a reader at the position where producers are; `shared`: a group's. The table's entry, and whether it fits: a topology
+    /// with one that does not fit never starts.
+    pub(crate) fn add_reader(&self, shared: bool) -> (usize, bool) {
+        // relaxed: the ring has not started; nobody counts down yet
+        self.readers_living.fetch_add(1, Ordering::Relaxed);
+        match self.table.insert(self.position(), shared) {
+            Some(index) => (index, true),
+            None => (self.table.insert_beyond(self.position(), shared), false),
+        }
+    }
+
+    /// A reader touches no slot any more; `at`: where a group ends, else its cursor stands where it last was. Returns
+    /// whether it was the last reader. The caller wakes everybody who may wait for the cursor, or for the end.
+    ///
+    /// The last one closes the ring *before* its cursor reads as retired: a producer that finds no reader left must not get a claim, for
+    /// its limit would no longer say that the slots' last writers are done.
+    pub(crate) fn retire(&self, index: usize, at: Option<u64>) -> bool {
+        let cursor = &self.table.entry(index).cursor;
+        let retire = || match at {
+            None => cursor.retire(),
+            Some(position) => cursor.retire_at(position),
+        };
+        if !step("retire_before_close") {
+            retire();
+        }
+        // pairs: READERS (itself): the last one sees what all others did
+        let last = self.readers_living.fetch_sub(1, Ordering::AcqRel) == 1;
+        if last {
+            self.close();
+        }
+        if step("retire_before_close") {
+            retire();
+        }
+        last
+    }
+
+    /// One more producer.
+    pub(crate) fn add_producer(&self) -> PlainArc<CachePadded<Counters>> {
+        // relaxed: as a reference count's clone
+        self.producers_living.fetch_add(1, Ordering::Relaxed);
+        let counters = PlainArc::default();
+        self.producers.lock().unwrap_or_else(PoisonError::into_inner).push(PlainArc::clone(&counters));
+        counters
+    }
+
+    /// A producer is gone; returns whether it was the last.
+    pub(crate) fn drop_producer(&self, counters: &PlainArc<CachePadded<Counters>>) -> bool {
+        let mut all = self.producers.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|one| !PlainArc::ptr_eq(one, counters));
+        drop(all);
+        // pairs: PRODUCERS (itself): whoever closes comes after every other producer's claims
+        self.producers_living.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// What each living producer did.
+    pub(crate) fn producers(&self) -> Vec<PlainArc<CachePadded<Counters>>> {
+        self.producers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn has_producers(&self) -> bool {
+        // relaxed: a question about this moment
+        self.producers_living.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes which thread uses the single producer.
+    pub(crate) fn note_user(&self, thread: u64) {
+        // relaxed: only its own value is looked at, by the thread that may have stored it
+        self.last_user.store(thread, Ordering::Relaxed);
+    }
+
+    pub(crate) fn last_user(&self) -> u64 {
+        // relaxed: as in note_user
+        self.last_user.load(Ordering::Relaxed)
+    }
+}
+
+impl<T> std::fmt::Debug for Ring<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ring")
+            .field("capacity", &self.core.capacity)
+            .field("kind", &self.core.kind)
+            .finish_non_exhaustive()
+    }
+}

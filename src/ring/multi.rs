@@ -1,0 +1,106 @@
+//! Many producers: room is proven against a limit first, then claimed by CAS on the claim counter, so nothing is ever over-claimed.
+//!
+//! Each producer keeps its own limit: raising one that all share would be one more contended line. A claim that unwinds publishes
+//! its slots as abandoned, and every reader steps over them. The closed bit stands in the claim counter, so a claim
+//! either is below the closing sequence or fails.
+
+use crate::ring::cursor::{POSITION, Snapshot};
+use crate::ring::sequencer::{Claimed, Refused, Sequencer};
+use crate::ring::slots::WriteToken;
+use crate::ring::{CLOSED, Core, Ring};
+use crate::sync::{Ordering, step};
+use std::ops::Range;
+
+#[derive(Debug)]
+pub struct MultiSequencer {
+    /// Sequences below have room; only grows.
+    limit: u64,
+    /// The cursor that was least when the ring was last found full, and the limit came from.
+    behind: Option<(usize, Snapshot)>,
+}
+
+/// Sequences that this producer alone has claimed.
+#[derive(Debug)]
+pub struct Ticket(Range<u64>);
+
+impl MultiSequencer {
+    /// Reads the cursors again until there is room for `least` events above `head`.
+    #[cold]
+    fn refresh(&mut self, core: &Core, head: u64, least: u64) -> Result<(), Refused> {
+        let short = |limit: u64| head + least > limit;
+        if let Some((index, seen)) = self.behind
+            && short(self.limit)
+            && core.table.entry(index).snapshot() == seen
+        {
+            return Err(Refused::Full { behind: Some(index) });
+        }
+        let found = core.table.refresh(head).ok_or(Refused::Full { behind: None })?;
+        let spare = if step("multi_gate") { 0 } else { 1 };
+        self.limit = self.limit.max(found.position + core.capacity() + spare);
+        self.behind = found.cursor.filter(|_| short(self.limit));
+        if short(self.limit) {
+            return Err(Refused::Full { behind: found.cursor.map(|(index, _)| index) });
+        }
+        Ok(())
+    }
+}
+
+#[allow(private_interfaces, reason = "sealed: named by nobody outside")]
+impl Sequencer for MultiSequencer {
+    const MULTI: bool = true;
+    type Grant = Ticket;
+
+    fn new() -> Self {
+        Self { limit: 0, behind: None }
+    }
+
+    #[inline]
+    fn reserve(&mut self, core: &Core, least: u64, most: u64) -> Result<Ticket, Refused> {
+        // pairs: HEAD (the CAS below, close)
+        let mut head = core.head.load(Ordering::Acquire);
+        loop {
+            if head & CLOSED != 0 {
+                return Err(Refused::Closed);
+            }
+            if head + most > self.limit {
+                self.refresh(core, head, least)?;
+            }
+            let end = (head + most).min(self.limit);
+            if !step("multi_claim_by_store") {
+                core.head.swap(end, Ordering::AcqRel); // pairs: HEAD; a mutant
+                return Ok(Ticket(head..end));
+            }
+            // pairs: HEAD (the load above, close, closing, position)
+            match core.head.compare_exchange_weak(head, end, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(Ticket(head..end)),
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, ticket: Ticket) -> Claimed<'s, T, Self> {
+        // SAFETY: the CAS gave this range to this ticket alone, and the ticket is used up. The range is below the limit, so every
+        // living reader's cursor has passed what the slots held a lap ago (cursors were read with Acquire): those events
+        // had been published, so their writers are done too. Readers that have left touch no slot; once none
+        // is left the counter is closed before the last cursor reads as retired, so no claim rests on a limit
+        // without readers. None reads above its barrier before the marks of the range are stored.
+        let token = unsafe { WriteToken::mint(&ring.slots, ticket.0) };
+        Claimed::new(self, &ring.core, token)
+    }
+
+    #[inline(always)]
+    fn pass(&self, _: &Core, end: u64) {
+        debug_assert!(end <= POSITION);
+    }
+
+    #[cold]
+    fn abandon<T>(&self, core: &Core, token: &mut WriteToken<'_, T>) {
+        core.note_gap();
+        token.abandon();
+    }
+
+    fn close(&self, core: &Core) {
+        core.close();
+    }
+}

@@ -1,0 +1,105 @@
+//! What single and multiple producers have in common: claim, write, publish.
+
+use crate::ring::slots::{IterMut, WriteToken};
+use crate::ring::{Core, Ring};
+use std::ops::Range;
+
+/// Why nothing was claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There is no room. `behind`: the cursor that holds producers back; `None`: readers came or went meanwhile, look again.
+    Full {
+        behind: Option<usize>,
+    },
+    Closed,
+}
+
+/// Hands out sequences and publishes them. One value for each producer.
+#[allow(private_interfaces, reason = "sealed: named by nobody outside")]
+pub trait Sequencer: Sized {
+    /// Whether others may claim sequences beside this one.
+    const MULTI: bool;
+
+    /// Proof that sequences may be claimed, or are.
+    type Grant;
+
+    #[doc(hidden)]
+    fn new() -> Self;
+
+    /// Gets room for `most` events if there is, else for as many as there is, but at least `least`. Never waits.
+    #[doc(hidden)]
+    fn reserve(&mut self, core: &Core, least: u64, most: u64) -> Result<Self::Grant, Refused>;
+
+    #[doc(hidden)]
+    fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, grant: Self::Grant) -> Claimed<'s, T, Self>;
+
+    /// Everything below `end` will be published next: comes before the marks.
+    #[doc(hidden)]
+    fn pass(&self, core: &Core, end: u64);
+
+    /// What a claim that unwinds does with the sequences that it did not publish.
+    #[doc(hidden)]
+    fn abandon<T>(&self, core: &Core, token: &mut WriteToken<'_, T>);
+
+    /// The last producer is gone: nothing more will be published.
+    #[doc(hidden)]
+    fn close(&self, core: &Core);
+}
+
+/// Slots of one claim: written through it, published by it, abandoned if it is dropped.
+pub(crate) struct Claimed<'s, T, S: Sequencer> {
+    sequencer: &'s S,
+    core: &'s Core,
+    token: WriteToken<'s, T>,
+}
+
+impl<'s, T, S: Sequencer> Claimed<'s, T, S> {
+    #[inline(always)]
+    pub(crate) fn new(sequencer: &'s S, core: &'s Core, token: WriteToken<'s, T>) -> Self {
+        Self { sequencer, core, token }
+    }
+
+    /// What is not yet published.
+    #[inline(always)]
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.token.range()
+    }
+
+    #[inline(always)]
+    pub(crate) fn first_mut(&mut self) -> &mut T {
+        self.token.first_mut()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> IterMut<'_, T> {
+        self.token.iter_mut()
+    }
+
+    /// Publishes the first event; returns its sequence.
+    #[inline(always)]
+    pub(crate) fn publish_first(&mut self) -> u64 {
+        let sequence = self.token.range().start;
+        self.sequencer.pass(self.core, sequence + 1);
+        self.token.publish_first();
+        sequence
+    }
+
+    /// Publishes what is left.
+    #[inline]
+    pub(crate) fn publish(mut self) -> Range<u64> {
+        let range = self.token.range();
+        self.sequencer.pass(self.core, range.end);
+        for _ in range.clone() {
+            self.token.publish_first();
+        }
+        range
+    }
+}
+
+impl<T, S: Sequencer> Drop for Claimed<'_, T, S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if !self.token.range().is_empty() {
+            self.sequencer.abandon(self.core, &mut self.token);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! One producer: a claim is a local counter against a cached limit, publishing is one Release store in the event's line.
+//!
+//! The published position also stands in `head`, a line that nobody polls: raised *before* the mark, so that a reader who
+//! joins there has missed nothing that it could have been lapped on. A claim that unwinds is simply not published: its sequences
+//! are used again.
+
+use crate::ring::cursor::Snapshot;
+use crate::ring::sequencer::{Claimed, Refused, Sequencer};
+use crate::ring::slots::WriteToken;
+use crate::ring::{Core, Ring};
+use crate::sync::Ordering;
+use std::cell::Cell;
+
+#[derive(Debug)]
+pub struct SingleSequencer {
+    /// The next sequence. A `Cell`: a claim borrows the sequencer for as long as it lives.
+    next: Cell<u64>,
+    /// Sequences below have room; only grows.
+    limit: u64,
+    /// The cursor that was least when the ring was last found full.
+    behind: Option<(usize, Snapshot)>,
+}
+
+/// So many sequences, from the next one, are below the limit.
+#[derive(Debug)]
+pub struct Room(u64);
+
+impl SingleSequencer {
+    /// Reads the cursors again; the room there is then, at least `least`.
+    #[cold]
+    fn refresh(&mut self, core: &Core, least: u64, most: u64) -> Result<Room, Refused> {
+        let next = self.next.get();
+        if let Some((index, seen)) = self.behind
+            && core.table.entry(index).snapshot() == seen
+        {
+            return Err(Refused::Full { behind: Some(index) });
+        }
+        let found = core.table.refresh(next).ok_or(Refused::Full { behind: None })?;
+        // the frontier of a group can step back; what was proven once stays true
+        self.limit = self.limit.max(found.position + core.capacity());
+        let room = self.limit - next;
+        if room < least {
+            self.behind = found.cursor;
+            return Err(Refused::Full { behind: found.cursor.map(|(index, _)| index) });
+        }
+        self.behind = None;
+        Ok(Room(room.min(most)))
+    }
+
+    /// The bus is closing: nothing more will be published.
+    #[cold]
+    fn answer(&self, core: &Core) -> Refused {
+        core.seal(self.next.get());
+        Refused::Closed
+    }
+}
+
+#[allow(private_interfaces, reason = "sealed: named by nobody outside")]
+impl Sequencer for SingleSequencer {
+    const MULTI: bool = false;
+    type Grant = Room;
+
+    fn new() -> Self {
+        Self { next: Cell::new(0), limit: 0, behind: None }
+    }
+
+    #[inline(always)]
+    fn reserve(&mut self, core: &Core, least: u64, most: u64) -> Result<Room, Refused> {
+        if !core.is_open() {
+            return Err(self.answer(core));
+        }
+        if self.next.get() + most <= self.limit { Ok(Room(most)) } else { self.refresh(core, least, most) }
+    }
+
+    #[inline(always)]
+    fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, room: Room) -> Claimed<'s, T, Self> {
+        let start = self.next.get();
+        let range = start..start + room.0;
+        assert!(range.end <= self.limit, "room is used once");
+        // SAFETY: this producer is the only one, and the claim borrows it mutably, so no other write token lives. Below the limit
+        // every living reader's cursor has passed what the slots held a lap ago (the limit is the least cursor plus
+        // the capacity, and cursors were read with Acquire), readers that have left touch no slot, and none reads
+        // above its barrier before the marks of `range` are stored.
+        let token = unsafe { WriteToken::mint(&ring.slots, range) };
+        Claimed::new(self, &ring.core, token)
+    }
+
+    #[inline(always)]
+    fn pass(&self, core: &Core, end: u64) {
+        self.next.set(end);
+        // relaxed: ordered before the mark's Release store; whoever joins fences between its insertion and its look (JOIN-FENCE)
+        core.head.store(end, Ordering::Relaxed);
+    }
+
+    fn abandon<T>(&self, _: &Core, _: &mut WriteToken<'_, T>) {}
+
+    fn close(&self, core: &Core) {
+        core.seal(self.next.get());
+    }
+}

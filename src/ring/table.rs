@@ -1,0 +1,141 @@
+//! The table of cursors that hold producers back.
+//!
+//! It has its full size from the start: no allocation, no lock, no memory to reclaim. Free and half-made entries read as
+//! retired. *Insertion* takes an entry by CAS, swaps the position in, raises the highest-used index, then the version. A
+//! *refresh* loads the version, reads every cursor, passes a `SeqCst` fence and loads the version again: when it has
+//! changed, what was read may lack a cursor, and the old limit stands. A late reader fences between its insertion and
+//! its second look at the join position; so either the refresh sees the new version, or the late reader
+//! sees every claim that was granted without it.
+
+use crate::ring::cursor::{Cursor, Snapshot};
+use crate::ring::group::Group;
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, at, fence};
+use std::sync::OnceLock;
+
+pub(crate) struct Table {
+    entries: Box<[Entry]>,
+    /// One above the highest index ever taken.
+    highest: AtomicUsize,
+    version: AtomicU64,
+    /// Whether readers may come while the bus runs; without them the version never changes and needs no fence.
+    joinable: bool,
+}
+
+pub(crate) struct Entry {
+    /// For a group this stands still until the last member has left.
+    pub(crate) cursor: Cursor,
+    group: OnceLock<Box<Group>>,
+    /// The stage ends: whoever reads for it takes nothing more.
+    stopped: AtomicBool,
+}
+
+impl Entry {
+    /// Whoever reads for this stage takes nothing more. The caller wakes them.
+    pub(crate) fn stop(&self) {
+        // pairs: STOP (is_stopped)
+        self.stopped.swap(true, Ordering::AcqRel);
+    }
+
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        // pairs: STOP (stop)
+        self.stopped.load(at("stop_acquire", Ordering::Acquire))
+    }
+
+    pub(crate) fn group(&self) -> Option<&Group> {
+        self.group.get().map(|group| &**group)
+    }
+
+    /// How far this stage is.
+    #[inline]
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let word = self.cursor.load();
+        match self.group() {
+            Some(group) if !word.is_retired() => Snapshot::living(group.frontier()),
+            _ => word,
+        }
+    }
+}
+
+/// The cursor that holds producers back, and how far they may go because of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Least {
+    pub(crate) position: u64,
+    /// `None`: no living cursor is below the producers' own position.
+    pub(crate) cursor: Option<(usize, Snapshot)>,
+}
+
+impl Table {
+    pub(crate) fn new(entries: usize, joinable: bool) -> Self {
+        let entry = |_| Entry { cursor: Cursor::free(), group: OnceLock::new(), stopped: AtomicBool::new(false) };
+        Self {
+            entries: (0..=entries).map(entry).collect(),
+            highest: AtomicUsize::new(0),
+            version: AtomicU64::new(0),
+            joinable,
+        }
+    }
+
+    /// Adds a cursor at `position`, that of a group if `shared`; `None` when the table is full.
+    pub(crate) fn insert(&self, position: u64, shared: bool) -> Option<usize> {
+        let index = self.entries[..self.entries.len() - 1].iter().position(|entry| entry.cursor.take())?;
+        self.enter(index, position, shared);
+        Some(index)
+    }
+
+    /// The one entry beyond the table's size: for every reader of a topology that has too many, and will never start.
+    pub(crate) fn insert_beyond(&self, position: u64, shared: bool) -> usize {
+        let index = self.entries.len() - 1;
+        self.enter(index, position, shared);
+        index
+    }
+
+    fn enter(&self, index: usize, position: u64, shared: bool) {
+        let entry = &self.entries[index];
+        if shared {
+            entry.group.get_or_init(|| Box::new(Group::new(position)));
+        }
+        entry.cursor.insert(position);
+        // pairs: JOIN (refresh)
+        self.highest.fetch_max(index + 1, Ordering::AcqRel);
+        // pairs: JOIN (refresh)
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, index: usize) -> &Entry {
+        &self.entries[index]
+    }
+
+    fn used(&self) -> &[Entry] {
+        // pairs: JOIN (insert)
+        &self.entries[..self.highest.load(Ordering::Acquire)]
+    }
+
+    /// The least of all living cursors and of the producers' `own` position; `None` when the set of cursors changed meanwhile.
+    pub(crate) fn refresh(&self, own: u64) -> Option<Least> {
+        // pairs: JOIN (insert)
+        let version = self.version.load(Ordering::Acquire);
+        let least = self.least(own);
+        if self.joinable {
+            fence("refresh_fence"); // pairs: JOIN-FENCE
+            // pairs: JOIN (insert)
+            if self.version.load(Ordering::Acquire) != version {
+                return None;
+            }
+        }
+        Some(least)
+    }
+
+    /// The same without a promise about readers that come meanwhile: for statistics.
+    pub(crate) fn least(&self, own: u64) -> Least {
+        let mut least = Least { position: own, cursor: None };
+        for (index, entry) in self.used().iter().enumerate() {
+            let snapshot = entry.snapshot();
+            if !snapshot.is_retired() && (snapshot.position() < least.position || least.cursor.is_none()) {
+                least = Least { position: least.position.min(snapshot.position()), cursor: Some((index, snapshot)) };
+            }
+        }
+        least
+    }
+}

@@ -1,0 +1,184 @@
+//! The only door to atomics, cells, `Arc`, parking and spinning: `std`, or `loom` when a model is checked.
+//!
+//! Two rules keep models and code the same (each was found by a model that misjudged correct code):
+//! every write of a word that somebody may sleep on is a read-modify-write, and hand-offs of the form
+//! "I write, then look at yours" put [`fence`] between the two on both sides instead of using `SeqCst`
+//! accesses, which loom weakens.
+//!
+//! Orderings, fences and steps that a mutant may weaken carry a label. Outside loom the label is gone
+//! at compile time; under loom the environment variable `RINGWAY_MUTANT` names the one label that is
+//! broken in this process, so one build checks the protocol and all its mutants.
+
+pub(crate) use imp::*;
+
+/// A number that no other thread of this process ever has; never 0.
+#[inline(always)]
+pub(crate) fn thread_number() -> u64 {
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    std::thread_local! { static NUMBER: Cell<u64> = const { Cell::new(0) } }
+    NUMBER.with(|number| {
+        if number.get() == 0 {
+            // relaxed: only that each is given once
+            number.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+        number.get()
+    })
+}
+
+#[cfg(not(loom))]
+mod imp {
+    pub(crate) use std::hint::spin_loop;
+    pub(crate) use std::sync::atomic::Ordering;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
+    pub(crate) use std::sync::{Arc, Mutex, TryLockError};
+    pub(crate) use std::thread::yield_now;
+    pub(crate) use std::thread_local;
+
+    use std::time::{Duration, Instant};
+
+    /// `UnsafeCell` with loom's interface: the pointer lives only inside the closure.
+    #[derive(Debug)]
+    #[repr(transparent)]
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+        #[inline(always)]
+        pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            f(self.0.get())
+        }
+        #[inline(always)]
+        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            f(self.0.get())
+        }
+    }
+
+    /// A sequentially consistent fence.
+    #[inline(always)]
+    pub(crate) fn fence(_label: &'static str) {
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    /// The ordering itself; `_label` names it for mutants.
+    #[inline(always)]
+    pub(crate) const fn at(_label: &'static str, ordering: Ordering) -> Ordering {
+        ordering
+    }
+
+    /// `true`: a step of a protocol that a mutant leaves out or does in the wrong place.
+    #[inline(always)]
+    pub(crate) const fn step(_label: &'static str) -> bool {
+        true
+    }
+
+    /// Puts the current thread to sleep until its [`Unparker`] is used.
+    #[derive(Debug)]
+    pub(crate) struct Parker;
+
+    #[derive(Clone, Debug)]
+    pub(crate) struct Unparker(std::thread::Thread);
+
+    impl Parker {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+        /// Wakes the thread that calls this.
+        pub(crate) fn unparker(&self) -> Unparker {
+            Unparker(std::thread::current())
+        }
+        /// May return early: the caller looks again.
+        pub(crate) fn park(&self, deadline: Option<Instant>) {
+            match deadline {
+                None => std::thread::park(),
+                Some(deadline) => {
+                    std::thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
+                }
+            }
+        }
+    }
+
+    impl Unparker {
+        pub(crate) fn unpark(&self) {
+            self.0.unpark();
+        }
+    }
+
+    pub(crate) fn sleep(duration: Duration) {
+        std::thread::sleep(duration);
+    }
+}
+
+#[cfg(loom)]
+mod imp {
+    pub(crate) use loom::sync::atomic::Ordering;
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
+    pub(crate) use loom::sync::{Arc, Mutex};
+    pub(crate) use loom::thread::yield_now;
+    pub(crate) use loom::thread_local;
+    pub(crate) use std::sync::TryLockError;
+
+    use std::sync::OnceLock;
+    use std::time::{Duration, Instant};
+
+    pub(crate) type UnsafeCell<T> = loom::cell::UnsafeCell<T>;
+
+    /// The label that is broken in this process.
+    fn mutant() -> &'static str {
+        static MUTANT: OnceLock<String> = OnceLock::new();
+        MUTANT.get_or_init(|| std::env::var("RINGWAY_MUTANT").unwrap_or_default())
+    }
+
+    /// A spinning thread must let the others run, or loom never ends.
+    pub(crate) fn spin_loop() {
+        loom::thread::yield_now();
+    }
+
+    pub(crate) fn fence(label: &'static str) {
+        if mutant() != label {
+            loom::sync::atomic::fence(Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn at(label: &'static str, ordering: Ordering) -> Ordering {
+        // relaxed: the mutant itself
+        if mutant() == label { Ordering::Relaxed } else { ordering }
+    }
+
+    pub(crate) fn step(label: &'static str) -> bool {
+        mutant() != label
+    }
+
+    /// `Notify` keeps a permit as `std`'s park does, and a lost wake-up shows as a deadlock.
+    #[derive(Debug)]
+    pub(crate) struct Parker(Unparker);
+
+    #[derive(Clone, Debug)]
+    pub(crate) struct Unparker(std::sync::Arc<loom::sync::Notify>);
+
+    impl Parker {
+        pub(crate) fn new() -> Self {
+            Self(Unparker(std::sync::Arc::new(loom::sync::Notify::new())))
+        }
+        pub(crate) fn unparker(&self) -> Unparker {
+            self.0.clone()
+        }
+        pub(crate) fn park(&self, deadline: Option<Instant>) {
+            assert!(deadline.is_none(), "loom has no time");
+            self.0.0.wait();
+        }
+    }
+
+    impl Unparker {
+        pub(crate) fn unpark(&self) {
+            self.0.notify();
+        }
+    }
+
+    pub(crate) fn sleep(_: Duration) {
+        panic!("loom has no time");
+    }
+}

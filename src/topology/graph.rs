@@ -1,0 +1,105 @@
+//! The rules that hold for a whole graph of stages. Pure: names and edges in, an error out.
+//!
+//! Cycles cannot be written: a stage comes after stages that exist already, so edges point to lower indices.
+
+use crate::error::{Error, ErrorKind};
+
+/// What the rules need to know of a stage.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    /// Stages that this one comes after; all have lower indices.
+    pub(crate) after: Vec<usize>,
+    /// Whether it edits events.
+    pub(crate) mutates: bool,
+}
+
+/// Checks a complete graph.
+pub(crate) fn check(nodes: &[Node]) -> Result<(), Error> {
+    if nodes.is_empty() {
+        let text = "the topology has no stage, so nobody would read: add one with topology.stage(name)";
+        return Err(Error::new(ErrorKind::NoStages, text));
+    }
+    for (index, node) in nodes.iter().enumerate() {
+        check_name(&node.name, &nodes[..index])?;
+    }
+    check_mutation(nodes)
+}
+
+fn check_name(name: &str, others: &[Node]) -> Result<(), Error> {
+    if name.is_empty() || name.contains('\0') {
+        let text = format!("stage name {name:?}: accepted is any text without NUL, at least one character");
+        return Err(Error::new(ErrorKind::InvalidConfig, text).with_stage(name));
+    }
+    if others.iter().any(|other| other.name == name) {
+        let text = format!("two stages are named `{name}`: give each a name of its own");
+        return Err(Error::new(ErrorKind::DuplicateStage, text).with_stage(name));
+    }
+    Ok(())
+}
+
+/// A stage that edits events must come before or after each other stage, or both would touch an event at the same time.
+fn check_mutation(nodes: &[Node]) -> Result<(), Error> {
+    let before = ancestors(nodes);
+    for (index, node) in nodes.iter().enumerate().filter(|(_, node)| node.mutates) {
+        let ordered = |other: usize| other == index || before[index][other] || before[other][index];
+        if let Some(other) = (0..nodes.len()).find(|&other| !ordered(other)) {
+            let (name, other) = (&node.name, &nodes[other].name);
+            let text = format!(
+                "stage `{name}` edits events while `{other}` may read them: make one come after the other with .after([..])"
+            );
+            return Err(Error::new(ErrorKind::MutationRace, text).with_stage(name));
+        }
+    }
+    Ok(())
+}
+
+/// `[a][b]`: stage `b` comes before stage `a`.
+fn ancestors(nodes: &[Node]) -> Vec<Vec<bool>> {
+    let mut before: Vec<Vec<bool>> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let mut row = vec![false; nodes.len()];
+        for &parent in &node.after {
+            row[parent] = true;
+            row.iter_mut().zip(&before[parent]).for_each(|(mine, theirs)| *mine |= theirs);
+        }
+        before.push(row);
+    }
+    before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(nodes: &[(&str, &[usize], bool)]) -> Result<(), ErrorKind> {
+        let nodes: Vec<_> = nodes
+            .iter()
+            .map(|&(name, after, mutates)| Node { name: name.into(), after: after.into(), mutates })
+            .collect();
+        check(&nodes).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(kind(&[]), Err(ErrorKind::NoStages));
+        assert_eq!(kind(&[("", &[], false)]), Err(ErrorKind::InvalidConfig));
+        assert_eq!(kind(&[("a\0b", &[], false)]), Err(ErrorKind::InvalidConfig));
+        assert_eq!(kind(&[("a", &[], false), ("a", &[0], false)]), Err(ErrorKind::DuplicateStage));
+        assert_eq!(kind(&[("a", &[], false), ("b", &[], false)]), Ok(()));
+    }
+
+    #[test]
+    fn who_edits_is_ordered_with_everybody() {
+        let race = Err(ErrorKind::MutationRace);
+        assert_eq!(kind(&[("edit", &[], true), ("read", &[0], false)]), Ok(()));
+        assert_eq!(kind(&[("edit", &[], true), ("read", &[], false)]), race);
+        assert_eq!(kind(&[("read", &[], false), ("edit", &[0], true)]), Ok(()));
+        assert_eq!(kind(&[("a", &[], true), ("b", &[], true)]), race);
+        // a diamond with an editor at its end, beside it, and in one arm
+        assert_eq!(kind(&[("a", &[], true), ("b", &[0], false), ("c", &[0], false), ("d", &[1, 2], true)]), Ok(()));
+        assert_eq!(kind(&[("a", &[], true), ("b", &[0], false), ("c", &[0], true), ("d", &[1, 2], false)]), race);
+        // order that follows only through a third stage
+        assert_eq!(kind(&[("a", &[], false), ("b", &[0], false), ("c", &[1], true)]), Ok(()));
+    }
+}

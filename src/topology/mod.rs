@@ -1,0 +1,502 @@
+//! Building a bus: a graph of stages, named by tokens.
+
+mod graph;
+mod start;
+
+use crate::config::{BusConfig, OnPanic, Wait, validate_batch_max};
+use crate::consumer::{AsyncConsumer, Consumer, Reader, UpstreamNames, Worker};
+use crate::error::{Error, ErrorKind, StageError};
+use crate::producer::{Multi, ProducerKind, Single, bus_id};
+use crate::ring::slots::{Access, Exclusive};
+use crate::ring::{Kind, Ring};
+use crate::stage::{
+    Delivery, Each, EachMut, Handler, Handling, Job, KeyedHandling, Roster, Source, TryEach, TryEachMut, Work,
+};
+use crate::sync::Arc;
+use crate::wait::Waiter;
+use crate::wait::signal::{Signal, Signals};
+use graph::Node;
+use start::Thread;
+use std::hash::Hash;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Names a stage of one topology. Only stages that exist can be named, so cycles cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stage {
+    topology: u64,
+    index: usize,
+}
+
+/// A bus that is being built: add stages, then [`start`](Self::start) it.
+///
+/// ```
+/// use ringway::{BusConfig, Topology};
+/// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+///
+/// #[derive(Default)]
+/// struct Order { price: u64, approved: bool }
+///
+/// let booked = Arc::new(AtomicU64::new(0));
+/// let mut topology = Topology::multi(BusConfig::default(), Order::default)?;
+/// let risk = topology.stage("risk").handle_mut(|order, _| order.approved = order.price < 1_000);
+/// let audit = topology.stage("audit").after([risk]).handle(|_order, _| {});
+/// let book = topology.stage("book").after([risk]).handle({
+///     let booked = booked.clone();
+///     move |order, _| { booked.fetch_add(u64::from(order.approved), Ordering::Relaxed); }
+/// });
+/// topology.stage("ack").after([audit, book]).handle(|_order, _| {});
+/// let (bus, producer) = topology.start()?;
+///
+/// let gateways: Vec<_> = (0..2)
+///     .map(|_| {
+///         let mut producer = producer.clone();
+///         std::thread::spawn(move || for price in [10, 5_000] {
+///             producer.publish(Order { price, approved: false }).unwrap();
+///         })
+///     })
+///     .collect();
+/// gateways.into_iter().for_each(|gateway| gateway.join().unwrap());
+/// drop(producer);
+/// bus.shutdown()?;
+/// assert_eq!(booked.load(Ordering::Relaxed), 2);
+/// # Ok::<(), ringway::Error>(())
+/// ```
+#[must_use = "a topology does nothing until it is started"]
+pub struct Topology<T: Send + 'static, K: ProducerKind> {
+    plan: Plan<T>,
+    kind: PhantomData<K>,
+}
+
+/// What has been said about the bus so far.
+struct Plan<T> {
+    /// Tells its tokens from those of other topologies.
+    id: u64,
+    config: BusConfig,
+    producer_wait: Wait,
+    ring: Arc<Ring<T>>,
+    signals: Arc<Signals>,
+    nodes: Vec<Node>,
+    /// The entries in the cursor table of each node.
+    entries: Vec<Box<[usize]>>,
+    threads: Vec<Thread>,
+    /// Threads of the user's that were said to spin.
+    own_spinners: usize,
+    roster: std::sync::Arc<Roster>,
+    /// What `start()` will answer.
+    error: Option<Error>,
+    started: bool,
+}
+
+impl<T: Send + 'static> Topology<T, Single> {
+    /// A bus with one producer, whose slots `event` fills: it is called once a slot.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig), [`CapacityTooLarge`](ErrorKind::CapacityTooLarge).
+    pub fn single(config: BusConfig, event: impl FnMut() -> T) -> Result<Self, Error> {
+        Ok(Self { plan: Plan::new(Kind::Single, config, event)?, kind: PhantomData })
+    }
+}
+
+impl<T: Send + 'static> Topology<T, Multi> {
+    /// A bus with any number of producers, whose slots `event` fills: it is called once a slot.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig), [`CapacityTooLarge`](ErrorKind::CapacityTooLarge).
+    pub fn multi(config: BusConfig, event: impl FnMut() -> T) -> Result<Self, Error> {
+        Ok(Self { plan: Plan::new(Kind::Multi, config, event)?, kind: PhantomData })
+    }
+}
+
+impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
+    /// Begins a stage. It exists once a verb ends the builder; mistakes are told by [`start`](Self::start).
+    pub fn stage(&mut self, name: impl Into<String>) -> StageBuilder<'_, T> {
+        let BusConfig { wait, batch_max, on_panic, .. } = self.plan.config;
+        StageBuilder {
+            plan: &mut self.plan,
+            name: name.into(),
+            after: Vec::new(),
+            pin: None,
+            wait,
+            batch_max,
+            on_panic,
+        }
+    }
+
+    /// How producers wait while the ring is full; [`BusConfig::wait`] unless this says otherwise.
+    pub fn producer_wait(&mut self, wait: Wait) -> &mut Self {
+        self.plan.producer_wait = wait;
+        self
+    }
+}
+
+impl<T: Send + 'static> Plan<T> {
+    fn new(kind: Kind, config: BusConfig, event: impl FnMut() -> T) -> Result<Self, Error> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        config.validate()?;
+        Ok(Self {
+            // relaxed: only that each is given once
+            id: LAST.fetch_add(1, Ordering::Relaxed),
+            producer_wait: config.wait,
+            ring: Arc::new(Ring::new(kind, config.capacity, config.stages_max, true, event)?),
+            signals: Arc::new(Signals::new(config.stages_max + 1)),
+            config,
+            nodes: Vec::new(),
+            entries: Vec::new(),
+            threads: Vec::new(),
+            own_spinners: 0,
+            roster: std::sync::Arc::default(),
+            error: None,
+            started: false,
+        })
+    }
+
+    /// Keeps the first thing that is wrong.
+    fn note(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+    }
+}
+
+impl<T> Drop for Plan<T> {
+    /// A topology that never starts: whoever waits on an end of it ends.
+    fn drop(&mut self) {
+        if !self.started {
+            self.ring.core.never_start();
+            self.signals.notify_all(&Default::default());
+        }
+    }
+}
+
+/// A stage that is being described. Without `.after` it comes after the producers.
+#[must_use = "a stage exists only once a handler or a reading end ends its builder"]
+pub struct StageBuilder<'t, T: Send + 'static> {
+    plan: &'t mut Plan<T>,
+    name: String,
+    after: Vec<Stage>,
+    pin: Option<usize>,
+    wait: Wait,
+    batch_max: usize,
+    on_panic: OnPanic,
+}
+
+/// Who runs a stage.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runs {
+    /// A thread of the bus.
+    Managed,
+    /// A thread of the user's.
+    Own,
+    /// A task of the user's, that sleeps whatever the wait strategy is.
+    Task,
+}
+
+impl<T: Send + 'static> StageBuilder<'_, T> {
+    /// It sees an event once each of `stages` has passed it.
+    pub fn after(mut self, stages: impl IntoIterator<Item = Stage>) -> Self {
+        self.after.extend(stages);
+        self
+    }
+
+    /// Its thread runs on this core only: a system id, see [`cores`](crate::cores). With several members, all of them do.
+    pub fn pin(mut self, core: usize) -> Self {
+        self.pin = Some(core);
+        self
+    }
+
+    /// How it waits; [`BusConfig::wait`] unless this says otherwise.
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// The most events it takes at a time; [`BusConfig::batch_max`] unless this says otherwise.
+    pub fn batch_max(mut self, events: usize) -> Self {
+        self.batch_max = events;
+        self
+    }
+
+    /// What happens when its handler fails; [`BusConfig::on_panic`] unless this says otherwise.
+    pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
+        self.on_panic = on_panic;
+        self
+    }
+
+    /// Runs `handler` for every event, on a thread of its own.
+    pub fn handle(self, handler: impl FnMut(&T, Delivery) + Send + 'static) -> Stage
+    where
+        T: Sync,
+    {
+        self.attach_unnamed(Each(handler))
+    }
+
+    /// The same with a handler that can fail: an `Err` is treated as a panic is.
+    pub fn try_handle(self, handler: impl FnMut(&T, Delivery) -> Result<(), StageError> + Send + 'static) -> Stage
+    where
+        T: Sync,
+    {
+        self.attach_unnamed(TryEach(handler))
+    }
+
+    /// Runs `handler` for every event, which it may edit. No other stage may see events at the same time.
+    pub fn handle_mut(self, handler: impl FnMut(&mut T, Delivery) + Send + 'static) -> Stage {
+        self.run(true, EachMut(handler))
+    }
+
+    /// The same with a handler that can fail: an `Err` is treated as a panic is.
+    pub fn try_handle_mut(
+        self,
+        handler: impl FnMut(&mut T, Delivery) -> Result<(), StageError> + Send + 'static,
+    ) -> Stage {
+        self.run(true, TryEachMut(handler))
+    }
+
+    /// Runs a [`Handler`], which has hooks for the end of a batch, its start and its stop.
+    pub fn attach(self, handler: impl Handler<T> + Send + 'static) -> Stage
+    where
+        T: Sync,
+    {
+        self.attach_unnamed(handler)
+    }
+
+    fn attach_unnamed(self, handler: impl Handler<T> + Send + 'static) -> Stage
+    where
+        T: Sync,
+    {
+        self.run(false, Handling(handler))
+    }
+
+    /// Divides events among `members` threads: each event goes to one of them, in no order between members.
+    /// `make` is called with 0, 1, .. for each member's handler.
+    pub fn share<H>(mut self, members: usize, mut make: impl FnMut(usize) -> H) -> Stage
+    where
+        T: Sync,
+        H: FnMut(&T, Delivery) + Send + 'static,
+    {
+        let members = self.members(members);
+        let (stage, reader, waiter) = self.group(Runs::Managed);
+        let first: Worker<T> = Worker::new(reader, waiter);
+        for (member, worker) in std::iter::repeat_n(first, members).enumerate() {
+            self.spawn(stage, Some(member), worker, Handling(Each(make(member))));
+        }
+        stage
+    }
+
+    /// Divides events among `members` threads by key: all events of one key go to the same member, in order. Every member looks
+    /// at every event and hashes its key (about 15 ns). When one member ends early, the stage does.
+    pub fn share_by<Q, H>(
+        mut self,
+        members: usize,
+        key: impl Fn(&T) -> Q + Send + Sync + 'static,
+        mut make: impl FnMut(usize) -> H,
+    ) -> Stage
+    where
+        T: Sync,
+        Q: Hash + 'static,
+        H: FnMut(&T, Delivery) + Send + 'static,
+    {
+        let members = self.members(members);
+        let (stage, entries) = self.register(members, false, false, Runs::Managed);
+        let key = std::sync::Arc::new(key);
+        for (member, &entry) in entries.iter().enumerate() {
+            let key = key.clone();
+            let work = KeyedHandling {
+                handler: Each(make(member)),
+                key: move |event: &T| key(event),
+                member: member as u64,
+                members: members as u64,
+                key_type: PhantomData,
+            };
+            let consumer: Consumer<T> = Consumer::new(self.reader(entry), self.waiter());
+            self.spawn(stage, Some(member), consumer, work);
+        }
+        stage
+    }
+
+    /// A reading end whose clones divide the events among them, on threads of the user's own.
+    pub fn workers(mut self) -> (Stage, Worker<T>)
+    where
+        T: Sync,
+    {
+        let (stage, reader, waiter) = self.group(Runs::Own);
+        (stage, Worker::new(reader, waiter))
+    }
+
+    /// A reading end for a thread of the user's own.
+    pub fn consumer(mut self) -> (Stage, Consumer<T>)
+    where
+        T: Sync,
+    {
+        let (stage, reader, waiter) = self.one(false, Runs::Own);
+        (stage, Consumer::new(reader, waiter))
+    }
+
+    /// A reading end for a thread of the user's own that may edit events or take them out. No other stage may see events
+    /// at the same time.
+    pub fn consumer_mut(mut self) -> (Stage, Consumer<T, Exclusive>) {
+        let (stage, reader, waiter) = self.one(true, Runs::Own);
+        (stage, Consumer::new(reader, waiter))
+    }
+
+    /// A reading end for a task of any executor.
+    pub fn async_consumer(mut self) -> (Stage, AsyncConsumer<T>)
+    where
+        T: Sync,
+    {
+        let (stage, reader, waiter) = self.one(false, Runs::Task);
+        (stage, AsyncConsumer::new(Consumer::new(reader, waiter)))
+    }
+}
+
+impl<T: Send + 'static> StageBuilder<'_, T> {
+    /// One managed thread that reads every event.
+    fn run<A: Access>(mut self, mutates: bool, work: impl Work<T, A>) -> Stage
+    where
+        Consumer<T, A>: Send,
+    {
+        let (stage, reader, waiter) = self.one(mutates, Runs::Managed);
+        self.spawn(stage, None, Consumer::<T, A>::new(reader, waiter), work);
+        stage
+    }
+
+    fn one(&mut self, mutates: bool, runs: Runs) -> (Stage, Reader<T>, Waiter) {
+        let (stage, entries) = self.register(1, false, mutates, runs);
+        (stage, self.reader(entries[0]), self.waiter())
+    }
+
+    fn group(&mut self, runs: Runs) -> (Stage, Reader<T>, Waiter) {
+        let (stage, entries) = self.register(1, true, false, runs);
+        (stage, self.reader(entries[0]), self.waiter())
+    }
+
+    fn waiter(&self) -> Waiter {
+        Waiter::new(&self.plan.signals, self.wait)
+    }
+
+    fn reader(&self, entry: usize) -> Reader<T> {
+        let plan = &*self.plan;
+        Reader::new(&plan.ring, &plan.signals, self.upstream(), entry, self.batch_max)
+    }
+
+    /// The entries of all stages that this one comes after.
+    fn upstream(&self) -> UpstreamNames {
+        let plan = &*self.plan;
+        self.parents()
+            .flat_map(|node| {
+                plan.entries[node].iter().map(move |&entry| (entry, plan.nodes[node].name.as_str().into()))
+            })
+            .collect()
+    }
+
+    /// The stages of this topology that it comes after.
+    fn parents(&self) -> impl Iterator<Item = usize> {
+        self.after.iter().filter(|stage| stage.topology == self.plan.id).map(|stage| stage.index)
+    }
+
+    fn members(&mut self, members: usize) -> usize {
+        if !(1..=1024).contains(&members) {
+            self.plan.note(Error::out_of_range("members", members, "1 to 1024").with_stage(&self.name));
+        }
+        members.clamp(1, 1024)
+    }
+
+    /// Adds the stage to the plan, with so many entries of the cursor table.
+    fn register(&mut self, entries: usize, shared: bool, mutates: bool, runs: Runs) -> (Stage, Box<[usize]>) {
+        self.check(runs);
+        let after: Vec<usize> = self.parents().collect();
+        if self.wait.parks() || runs == Runs::Task {
+            if after.is_empty() {
+                self.plan.signals.watch(Signal::PUBLISHED);
+            }
+            for (entry, _) in &self.upstream() {
+                self.plan.signals.watch(Signal::cursor(*entry));
+            }
+        }
+        if runs == Runs::Own && self.wait == Wait::BusySpin {
+            self.plan.own_spinners += 1;
+        }
+        let entries: Box<[usize]> = (0..entries).map(|_| self.add_entry(shared)).collect();
+        let plan = &mut *self.plan;
+        let stage = Stage { topology: plan.id, index: plan.nodes.len() };
+        plan.nodes.push(Node { name: self.name.clone(), after, mutates });
+        plan.entries.push(entries.clone());
+        (stage, entries)
+    }
+
+    fn add_entry(&mut self, shared: bool) -> usize {
+        let (entry, fits) = self.plan.ring.core.add_reader(shared);
+        if !fits {
+            let max = self.plan.config.stages_max;
+            let text = format!(
+                "stage `{}` does not fit: stages_max is {max}, and each keyed member counts as one; raise stages_max",
+                self.name
+            );
+            self.plan.note(Error::new(ErrorKind::TooManyStages, text).with_stage(&self.name));
+        }
+        entry
+    }
+
+    /// Notes what is wrong with the stage by itself; `start()` tells it.
+    fn check(&mut self, runs: Runs) {
+        let name = self.name.as_str();
+        let foreign = self.after.iter().any(|stage| stage.topology != self.plan.id);
+        let found = [
+            validate_batch_max(self.batch_max).err(),
+            self.wait.validate("wait").err(),
+            foreign.then(|| {
+                let text = format!("stage `{name}` comes after a stage of another topology: use tokens of this one");
+                Error::new(ErrorKind::ForeignStage, text)
+            }),
+            self.pin.filter(|_| runs != Runs::Managed).map(|core| {
+                let text = format!(
+                    "stage `{name}`: pin is {core}, but the stage runs on a thread of your own; pin that with ringway::pin_current_thread"
+                );
+                Error::new(ErrorKind::InvalidConfig, text)
+            }),
+        ];
+        for error in found.into_iter().flatten() {
+            self.plan.note(error.with_stage(&self.name));
+        }
+    }
+
+    /// Plans a thread of the bus.
+    fn spawn<A: Access>(
+        &mut self,
+        stage: Stage,
+        member: Option<usize>,
+        source: impl Source<T, A>,
+        work: impl Work<T, A>,
+    ) {
+        let plan = &mut *self.plan;
+        let job = Job {
+            stage: self.name.clone(),
+            ring: plan.ring.clone(),
+            signals: plan.signals.clone(),
+            entries: plan.entries[stage.index].clone(),
+            on_panic: self.on_panic,
+            roster: plan.roster.clone(),
+            bus: bus_id(&plan.ring),
+        };
+        plan.threads.push(Thread {
+            name: member.map_or_else(|| self.name.clone(), |member| format!("{}-{member}", self.name)),
+            stage: self.name.clone(),
+            pin: self.pin,
+            spins: self.wait == Wait::BusySpin,
+            run: Box::new(move || job.run(source, work)),
+        });
+    }
+}
+
+impl<T: Send + 'static, K: ProducerKind> std::fmt::Debug for Topology<T, K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Topology")
+            .field("stages", &self.plan.nodes)
+            .field("config", &self.plan.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> std::fmt::Debug for StageBuilder<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StageBuilder").field("name", &self.name).field("after", &self.after).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+//! From a plan to a running bus: the last checks, then the threads.
+
+use crate::affinity::{caller_is_pinned, check_core, pin_current_thread, unpin_current_thread, usable_cores};
+use crate::bus::Bus;
+use crate::config::{Placement, Wait};
+use crate::error::{Error, ErrorKind};
+use crate::producer::{Producer, ProducerKind};
+use crate::stage::Roster;
+use crate::topology::{Plan, Topology, graph};
+use crate::wait::signal::Signal;
+use std::sync::{Arc, mpsc};
+use std::thread::{Builder, JoinHandle};
+
+/// A thread that `start()` will start.
+pub(super) struct Thread {
+    pub(super) name: String,
+    pub(super) stage: String,
+    pub(super) pin: Option<usize>,
+    /// It never gives up its core.
+    pub(super) spins: bool,
+    pub(super) run: Box<dyn FnOnce() + Send>,
+}
+
+impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
+    /// Checks the whole graph, starts the threads of its stages, and returns when each of them runs where it should.
+    ///
+    /// # Errors
+    /// What is wrong with the topology, first mistake first: every [`ErrorKind`] but those of a running bus. Nothing is
+    /// left behind; reading ends made by this topology end with [`Ended::Drained`](crate::Ended::Drained).
+    pub fn start(self) -> Result<(Bus<T>, Producer<T, K>), Error> {
+        let mut plan = self.plan;
+        if let Some(error) = plan.error.take() {
+            return Err(error);
+        }
+        graph::check(&plan.nodes)?;
+        plan.producer_wait.validate("producer_wait")?;
+        let mut warnings = plan.place()?;
+        if plan.producer_wait.parks() {
+            plan.entries.iter().flatten().for_each(|&entry| plan.signals.watch(Signal::cursor(entry)));
+        }
+        let producer = Producer::new(&plan.ring, &plan.signals, plan.producer_wait);
+        let threads = plan.spawn(&mut warnings)?;
+        plan.started = true;
+        let stages = plan.nodes.iter().map(|node| node.name.clone()).zip(plan.entries.iter().cloned()).collect();
+        let bus = Bus::new(plan.ring.clone(), plan.signals.clone(), plan.roster.clone(), threads, stages, warnings);
+        Ok((bus, producer))
+    }
+}
+
+impl<T: Send + 'static> Plan<T> {
+    /// Whether the threads fit the machine; what does not and is not refused, as warnings.
+    fn place(&mut self) -> Result<Vec<Error>, Error> {
+        let placement = self.config.placement;
+        let mut warnings = Vec::new();
+        for thread in &mut self.threads {
+            let Some(Err(error)) = thread.pin.map(check_core) else { continue };
+            let error = Error::new(ErrorKind::NoSuchCore, format!("stage `{}`: {error}", thread.stage))
+                .with_stage(&thread.stage);
+            if placement != Placement::BestEffort {
+                return Err(error);
+            }
+            warnings.push(error);
+            thread.pin = None;
+        }
+        if let Some(error) = self.too_many_spinners() {
+            if placement == Placement::Strict {
+                return Err(error);
+            }
+            warnings.push(error);
+        }
+        if caller_is_pinned() {
+            let text = "start() was called from a pinned thread: stages without a core of their own run on any core of the process, not on the caller's alone";
+            warnings.push(Error::new(ErrorKind::PinnedStart, text));
+        }
+        Ok(warnings)
+    }
+
+    fn too_many_spinners(&self) -> Option<Error> {
+        let managed = self.threads.iter().filter(|thread| thread.spins).count();
+        let producer = usize::from(self.producer_wait == Wait::BusySpin);
+        let spinners = managed + self.own_spinners + producer;
+        let usable = usable_cores();
+        (spinners > usable).then(|| {
+            let text = format!(
+                "{spinners} threads wait by BusySpin (producers count as one) but {usable} cores are usable: they would take turns of milliseconds; choose Adaptive or Backoff for some"
+            );
+            Error::new(ErrorKind::TooManySpinners, text)
+        })
+    }
+
+    /// Starts every thread, and waits until each has found its place.
+    fn spawn(&mut self, warnings: &mut Vec<Error>) -> Result<Vec<JoinHandle<()>>, Error> {
+        let widen = caller_is_pinned();
+        let (placed, places) = mpsc::channel();
+        let mut handles = Vec::new();
+        let mut failed = None;
+        for thread in self.threads.drain(..) {
+            match start_thread(thread, widen, &self.roster, placed.clone()) {
+                Ok(handle) => handles.push(handle),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        drop(placed);
+        for error in places.into_iter().filter_map(Result::err) {
+            match self.config.placement {
+                Placement::BestEffort => warnings.push(error),
+                _ => failed = failed.or(Some(error)),
+            }
+        }
+        let Some(error) = failed else { return Ok(handles) };
+        self.ring.core.never_start();
+        self.signals.notify_all(&Default::default());
+        self.roster.wait(None);
+        Err(error)
+    }
+}
+
+fn start_thread(
+    thread: Thread,
+    widen: bool,
+    roster: &Arc<Roster>,
+    placed: mpsc::Sender<Result<(), Error>>,
+) -> Result<JoinHandle<()>, Error> {
+    let Thread { name, stage, pin, run, .. } = thread;
+    roster.enter(&name);
+    let leaves = Leaves { roster: roster.clone(), thread: name.clone() };
+    let body = move || {
+        let _leaves = leaves; // ends after `run`, also by a panic
+        let place = match pin {
+            Some(core) => pin_current_thread(core).map_err(|error| error.with_stage(stage)),
+            None => {
+                if widen {
+                    unpin_current_thread();
+                }
+                Ok(())
+            }
+        };
+        // `start()` listens until every thread has said so
+        let _ = placed.send(place);
+        drop(placed);
+        run();
+    };
+    Builder::new().name(name.clone()).spawn(body).map_err(|error| {
+        let text = format!("thread `{name}` could not be started: {error}");
+        Error::new(ErrorKind::Spawn, text).with_source(Arc::new(error))
+    })
+}
+
+/// Takes a thread off the roster when it ends, or when it could not be started.
+struct Leaves {
+    roster: Arc<Roster>,
+    thread: String,
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.roster.leave(&self.thread);
+    }
+}
