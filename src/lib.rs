@@ -97,3 +97,21 @@ fn two_ends<T: Default, K: ProducerKind>(
     let reader = Reader::new(&ring, &signals, Box::default(), entry, config.batch_max);
     (producer, reader, Waiter::new(&signals, config.wait))
 }
+
+/// For the models in `loom-tests`.
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model {
+    use crate::{Bus, Error, Producer, ProducerKind, Topology};
+
+    /// A bus whose threads have not started, and what each of them would run.
+    ///
+    /// # Errors
+    /// As [`Topology::start`].
+    #[expect(clippy::type_complexity, reason = "each part is named where it is bound")]
+    pub fn start<T: Send + 'static, K: ProducerKind>(
+        topology: Topology<T, K>,
+    ) -> Result<(Bus<T>, Producer<T, K>, Vec<Box<dyn FnOnce() + Send>>), Error> {
+        topology.start_by_hand()
+    }
+}

@@ -11,20 +11,34 @@
 
 pub(crate) use imp::*;
 
+std::thread_local! {
+    /// 0 until the thread has asked for its number.
+    static NUMBER: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// A number that no other thread of this process ever has; never 0.
-#[inline(always)]
 pub(crate) fn thread_number() -> u64 {
-    use std::cell::Cell;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    std::thread_local! { static NUMBER: Cell<u64> = const { Cell::new(0) } }
+    static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     NUMBER.with(|number| {
         if number.get() == 0 {
             // relaxed: only that each is given once
-            number.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+            number.set(LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1);
         }
         number.get()
     })
+}
+
+/// A number that no other ring of this process ever has.
+pub(crate) fn ring_number() -> usize {
+    static LAST: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    // relaxed: only that each is given once
+    LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+/// The thread's number, for comparing: 0 in a thread that has never asked for its number.
+#[inline(always)]
+pub(crate) fn thread_mark() -> u64 {
+    NUMBER.with(std::cell::Cell::get)
 }
 
 #[cfg(not(loom))]

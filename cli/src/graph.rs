@@ -3,7 +3,7 @@
 use crate::check::{ByProducer, Check, Divided, InOrder};
 use crate::duo::finish;
 use crate::payload::Payload;
-use crate::scenario::{Round, Setup};
+use crate::scenario::{PATIENCE, Round, Setup};
 use crate::seats::Seats;
 use ringway::{
     Bus, Delivery, Ended, Handler, Multi, Producer, ProducerKind, Single, Stage, StageError, Topology, Worker,
@@ -12,10 +12,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::{Duration, Instant};
-
-/// A bus that has not drained after this long never will.
-const PATIENCE: Duration = Duration::from_secs(60);
+use std::time::Instant;
 
 /// Who takes part.
 #[derive(Clone, Copy, Debug)]

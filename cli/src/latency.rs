@@ -3,7 +3,7 @@
 use crate::check::{Check, InOrder};
 use crate::duo;
 use crate::payload::Payload;
-use crate::scenario::{Round, Setup};
+use crate::scenario::{PATIENCE, Round, Setup};
 use ringway::{Consumer, Delivery, Exclusive, Handler, Latency, Producer, Single, StageError, Topology};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
@@ -94,7 +94,8 @@ pub fn wakeup<const WORDS: usize>(setup: &Setup, events: u64) -> Result<Round, r
     }
     stage.attach(Sleeper { check: InOrder::new(events), latency: Latency::new(), report });
     let (bus, mut producer) = topology.start()?;
-    let publish = || {
+    // Takes the producer with it: the bus ends once its only producer is gone.
+    let publish = move || {
         setup.seats.sit(0)?;
         let start = Instant::now();
         let mut counters = 0..events;
@@ -111,7 +112,7 @@ pub fn wakeup<const WORDS: usize>(setup: &Setup, events: u64) -> Result<Round, r
     let parks = bus.stats().stages.first().map(|stage| stage.parks);
     let mut faults: Vec<String> = published.err().map(|error| error.to_string()).into_iter().collect();
     let warnings = bus.warnings().iter().map(ToString::to_string).collect();
-    faults.extend(bus.shutdown().err().map(|error| error.to_string()));
+    faults.extend(bus.shutdown_deadline(Instant::now() + PATIENCE).err().map(|error| error.to_string()));
     let report = reports.try_recv().ok();
     faults.extend(
         report.as_ref().map_or(Some("the consumer ended early".to_owned()), |(check, _)| check.verdict().err()),

@@ -8,6 +8,9 @@ use clap::ValueEnum;
 use ringway::{BusConfig, Latency, Wait};
 use std::time::Duration;
 
+/// A bus that has not drained after this long never will.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A way of using the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]

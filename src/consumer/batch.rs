@@ -6,6 +6,7 @@ use crate::ring::cursor::{Counters, Cursor};
 use crate::ring::group::Group;
 use crate::ring::slots::{Access, Exclusive, Iter, IterMut, ReadToken, Shared};
 use crate::sequence::SequenceRange;
+use crate::sync::step;
 use crate::wait::signal::{Signal, Signals};
 use std::fmt;
 
@@ -62,7 +63,9 @@ impl Drop for Freeing<'_> {
             Place::Member { group, index, stopped: false } => group.release(index),
             Place::Member { group, index, stopped: true } => group.hold(index, self.to),
         }
-        self.signals.notify(self.signal, self.counters);
+        if step("free_unnotified") {
+            self.signals.notify(self.signal, self.counters);
+        }
     }
 }
 

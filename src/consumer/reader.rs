@@ -5,7 +5,7 @@ use crate::ring::Ring;
 use crate::ring::barrier::{Barrier, Readable, Stop, Upstream};
 use crate::ring::cursor::Counters;
 use crate::ring::table::Entry;
-use crate::sync::Arc;
+use crate::sync::{Arc, step};
 use crate::wait::signal::{Signal, Signals};
 use crate::wait::{Look, Waiter};
 use std::task::{Context, Poll};
@@ -140,7 +140,7 @@ impl<T> Reader<T> {
     pub(crate) fn retire(&self, at: Option<u64>, counters: &Counters) {
         if self.ring.core.retire(self.index, at) {
             self.signals.notify_all(counters);
-        } else {
+        } else if step("retire_unnotified") {
             self.signals.notify(self.signal(), counters);
         }
     }

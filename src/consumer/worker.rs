@@ -6,6 +6,7 @@ use crate::error::{Ended, ReadDeadlineError, TryReadError};
 use crate::ring::barrier::{Readable, Stop};
 use crate::ring::group::Group;
 use crate::ring::slots::{Access, ReadToken, Shared};
+use crate::sync::step;
 use crate::wait::Waiter;
 use std::fmt;
 use std::marker::PhantomData;
@@ -61,6 +62,7 @@ impl<T, A: Access> Worker<T, A> {
     /// [`TryReadError`].
     #[inline]
     pub fn try_read(&mut self) -> Result<Batch<'_, T, A>, TryReadError> {
+        self.settle();
         match look(&self.reader, self.member) {
             Ok(share) => Ok(self.take(share)),
             Err(stop) => Err(self.reader.refusal(stop)),
@@ -90,6 +92,7 @@ impl<T, A: Access> Worker<T, A> {
 
     #[inline]
     fn read_until(&mut self, deadline: Option<Instant>) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
+        self.settle();
         let share = match look(&self.reader, self.member) {
             Ok(share) => share,
             Err(_) => {
@@ -99,6 +102,16 @@ impl<T, A: Access> Worker<T, A> {
             }
         };
         Ok(self.take(share))
+    }
+
+    /// A batch that was forgotten with `mem::forget` is freed now: no reference into it can be left.
+    #[inline(always)]
+    fn settle(&self) {
+        let group = group(&self.reader);
+        if group.member(self.member).holds() {
+            group.release(self.member);
+            self.reader.signals().notify(self.reader.signal(), &group.member(self.member).counters);
+        }
     }
 
     #[inline]
@@ -155,7 +168,9 @@ fn look<T>(reader: &Reader<T>, member: usize) -> Result<Share, Stop> {
             Err(now) => {
                 start = now;
                 // what it held for a moment may have held others back
-                reader.signals().notify(reader.signal(), &group.member(member).counters);
+                if step("lost_claim_unnotified") {
+                    reader.signals().notify(reader.signal(), &group.member(member).counters);
+                }
             }
         }
     }

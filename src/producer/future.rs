@@ -24,12 +24,14 @@ impl<T, K: ProducerKind> Future for PublishFuture<'_, T, K> {
     /// # Panics
     /// When polled after it was ready.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        assert!(self.event.is_some(), "polled after it was ready"); // before a slot is claimed, which would stay unpublished
+        self.producer.note_thread();
         let Producer { sequencer, ring, waiter, counters, .. } = &mut *self.producer;
         let found = waiter.poll(context, counters, || look_for_room(sequencer, &ring.core, 1, 1));
         found.map(|grant| {
             let event = self.event.take().expect("polled after it was ready");
             match grant {
-                Ok(grant) => Ok(self.producer.fill(grant, event)),
+                Ok(grant) => Ok(self.producer.begin(grant, false).put(event)),
                 Err(_) => {
                     self.producer.tell_closed();
                     Err(PublishError::Closed(event))

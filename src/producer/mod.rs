@@ -15,7 +15,7 @@ use crate::ring::multi::MultiSequencer;
 use crate::ring::sequencer::{Refused, Sequencer};
 use crate::ring::{Core, Ring};
 use crate::sequence::Sequence;
-use crate::sync::{Arc, thread_number};
+use crate::sync::{Arc, thread_mark, thread_number};
 use crate::wait::context::{Inside, is_inside};
 use crate::wait::signal::{Signal, Signals};
 use crate::wait::{Look, Waiter};
@@ -74,11 +74,14 @@ pub struct Producer<T, K: ProducerKind = Single> {
     ring: Arc<Ring<T>>,
     waiter: Waiter,
     counters: std::sync::Arc<CachePadded<Counters>>,
-    /// The thread that used it last; 0 before.
+    /// The thread that used it last.
     user: u64,
     /// Readers look for sleeping producers.
     may_park: bool,
 }
+
+/// No thread has this number.
+const NOBODY: u64 = u64::MAX;
 
 /// How long a call may wait.
 #[derive(Clone, Copy)]
@@ -96,7 +99,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
             ring: ring.clone(),
             waiter: Waiter::new(signals, wait),
             counters: ring.core.add_producer(),
-            user: 0,
+            user: NOBODY,
             may_park: wait.parks(),
         };
         ring.core.note_user(thread_number());
@@ -147,11 +150,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// [`PublishError`], with the event.
     #[inline]
     pub fn publish(&mut self, event: T) -> Result<Sequence, PublishError<T>> {
-        match self.reserve(1, 1, Until::Forever) {
-            Ok(grant) => Ok(self.fill(grant, event)),
-            Err(ClaimError::WouldDeadlock) => Err(PublishError::WouldDeadlock(event)),
-            Err(_) => Err(PublishError::Closed(event)),
-        }
+        self.put(event, Until::Forever).map_err(|(event, reason)| match reason {
+            ClaimError::WouldDeadlock => PublishError::WouldDeadlock(event),
+            _ => PublishError::Closed(event),
+        })
     }
 
     /// Publishes an event if there is room.
@@ -160,11 +162,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// [`TryPublishError`], with the event.
     #[inline]
     pub fn try_publish(&mut self, event: T) -> Result<Sequence, TryPublishError<T>> {
-        match self.reserve(1, 1, Until::Now) {
-            Ok(grant) => Ok(self.fill(grant, event)),
-            Err(ClaimError::Full) => Err(TryPublishError::Full(event)),
-            Err(_) => Err(TryPublishError::Closed(event)),
-        }
+        self.put(event, Until::Now).map_err(|(event, reason)| match reason {
+            ClaimError::Full => TryPublishError::Full(event),
+            _ => TryPublishError::Closed(event),
+        })
     }
 
     /// Publishes an event; waits while the ring is full, up to `deadline`.
@@ -173,12 +174,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// [`PublishDeadlineError`], with the event.
     #[inline]
     pub fn publish_deadline(&mut self, event: T, deadline: Instant) -> Result<Sequence, PublishDeadlineError<T>> {
-        match self.reserve(1, 1, Until::Deadline(deadline)) {
-            Ok(grant) => Ok(self.fill(grant, event)),
-            Err(ClaimError::TimedOut) => Err(PublishDeadlineError::TimedOut(event)),
-            Err(ClaimError::WouldDeadlock) => Err(PublishDeadlineError::WouldDeadlock(event)),
-            Err(_) => Err(PublishDeadlineError::Closed(event)),
-        }
+        self.put(event, Until::Deadline(deadline)).map_err(|(event, reason)| deadline_error(event, reason))
     }
 
     /// Publishes an event that `write` makes from the old content of its slot, in place: nothing is moved or dropped. Waits while
@@ -190,11 +186,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// [`PublishError`]; `write` was not called.
     #[inline]
     pub fn publish_with(&mut self, write: impl FnOnce(&mut T)) -> Result<Sequence, PublishError<()>> {
-        match self.reserve(1, 1, Until::Forever) {
-            Ok(grant) => Ok(self.fill_with(grant, write)),
-            Err(ClaimError::WouldDeadlock) => Err(PublishError::WouldDeadlock(())),
-            Err(_) => Err(PublishError::Closed(())),
-        }
+        self.put_with(write, Until::Forever).map_err(|reason| match reason {
+            ClaimError::WouldDeadlock => PublishError::WouldDeadlock(()),
+            _ => PublishError::Closed(()),
+        })
     }
 
     /// [`publish_with`](Self::publish_with) if there is room.
@@ -203,11 +198,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// [`TryPublishError`]; `write` was not called.
     #[inline]
     pub fn try_publish_with(&mut self, write: impl FnOnce(&mut T)) -> Result<Sequence, TryPublishError<()>> {
-        match self.reserve(1, 1, Until::Now) {
-            Ok(grant) => Ok(self.fill_with(grant, write)),
-            Err(ClaimError::Full) => Err(TryPublishError::Full(())),
-            Err(_) => Err(TryPublishError::Closed(())),
-        }
+        self.put_with(write, Until::Now).map_err(|reason| match reason {
+            ClaimError::Full => TryPublishError::Full(()),
+            _ => TryPublishError::Closed(()),
+        })
     }
 
     /// [`publish_with`](Self::publish_with), waiting no longer than `deadline`.
@@ -220,12 +214,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
         write: impl FnOnce(&mut T),
         deadline: Instant,
     ) -> Result<Sequence, PublishDeadlineError<()>> {
-        match self.reserve(1, 1, Until::Deadline(deadline)) {
-            Ok(grant) => Ok(self.fill_with(grant, write)),
-            Err(ClaimError::TimedOut) => Err(PublishDeadlineError::TimedOut(())),
-            Err(ClaimError::WouldDeadlock) => Err(PublishDeadlineError::WouldDeadlock(())),
-            Err(_) => Err(PublishDeadlineError::Closed(())),
-        }
+        self.put_with(write, Until::Deadline(deadline)).map_err(|reason| deadline_error((), reason))
     }
 
     /// Publishes every event of an iterator, in order, in chunks as large as there is room for; waits while the ring is full.
@@ -344,18 +333,24 @@ impl<T, K: ProducerKind> Producer<T, K> {
     }
 
     #[inline(always)]
-    fn reserve(
-        &mut self,
-        least: u64,
-        most: u64,
-        until: Until,
-    ) -> Result<<K::Sequencer as Sequencer>::Grant, ClaimError> {
-        if !K::Sequencer::MULTI && self.user != thread_number() {
-            self.note_user();
-        }
-        match self.sequencer.reserve(&self.ring.core, least, most) {
+    fn reserve(&mut self, least: u64, most: u64, until: Until) -> Result<Grant<K>, ClaimError> {
+        match self.reserve_now(least, most) {
             Ok(grant) => Ok(grant),
             Err(refused) => self.reserve_slowly(refused, least, most, until),
+        }
+    }
+
+    #[inline(always)]
+    fn reserve_now(&mut self, least: u64, most: u64) -> Result<Grant<K>, Refused> {
+        self.note_thread();
+        self.sequencer.reserve(&self.ring.core, least, most)
+    }
+
+    /// A bus that is shut down must know which thread its single producer is used by.
+    #[inline(always)]
+    fn note_thread(&mut self) {
+        if !K::Sequencer::MULTI && self.user != thread_mark() {
+            self.note_user();
         }
     }
 
@@ -373,7 +368,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
         least: u64,
         most: u64,
         until: Until,
-    ) -> Result<<K::Sequencer as Sequencer>::Grant, ClaimError> {
+    ) -> Result<Grant<K>, ClaimError> {
         let deadline = match (refused, until) {
             (Refused::Closed, _) => {
                 self.tell_closed();
@@ -399,18 +394,28 @@ impl<T, K: ProducerKind> Producer<T, K> {
         self.waiter.signals().notify_all(&self.counters);
     }
 
+    /// Two ways to the same end: a slow one would keep the fast one's values in memory.
     #[inline(always)]
-    fn fill(&mut self, grant: <K::Sequencer as Sequencer>::Grant, event: T) -> Sequence {
-        let mut claim = self.begin(grant, false);
-        *claim.claimed.first_mut() = event;
-        claim.publish_one()
+    fn put(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
+        match self.reserve_now(1, 1) {
+            Ok(grant) => Ok(self.begin(grant, false).put(event)),
+            Err(refused) => self.put_slowly(event, refused, until),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_slowly(&mut self, event: T, refused: Refused, until: Until) -> Result<Sequence, (T, ClaimError)> {
+        match self.reserve_slowly(refused, 1, 1, until) {
+            Ok(grant) => Ok(self.begin(grant, false).put(event)),
+            Err(reason) => Err((event, reason)),
+        }
     }
 
     #[inline(always)]
-    fn fill_with(&mut self, grant: <K::Sequencer as Sequencer>::Grant, write: impl FnOnce(&mut T)) -> Sequence {
-        let mut claim = self.begin(grant, true);
-        write(claim.claimed.first_mut());
-        claim.publish_one()
+    fn put_with(&mut self, write: impl FnOnce(&mut T), until: Until) -> Result<Sequence, ClaimError> {
+        let grant = self.reserve(1, 1, until)?;
+        Ok(self.begin(grant, true).put_with(write))
     }
 
     #[inline]
@@ -431,8 +436,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
             let mut done = 0;
             while done < room {
                 let Some(event) = events.next() else { break };
-                *claim.claimed.first_mut() = event;
-                claim.claimed.publish_first();
+                claim.claimed.put(event);
                 done += 1;
             }
             claim.notifier.counters.count_batch(done);
@@ -455,7 +459,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
 
     /// `runs_user_code`: while the claim lives the caller may do anything, such as publish through a clone.
     #[inline(always)]
-    fn begin(&mut self, grant: <K::Sequencer as Sequencer>::Grant, runs_user_code: bool) -> Claim<'_, T, K> {
+    fn begin(&mut self, grant: Grant<K>, runs_user_code: bool) -> Claim<'_, T, K> {
         let bus = bus_id(&self.ring);
         Claim {
             claimed: self.sequencer.claim(&self.ring, grant),
@@ -465,9 +469,20 @@ impl<T, K: ProducerKind> Producer<T, K> {
     }
 }
 
-/// A number that only this bus has while it lives.
-pub(crate) fn bus_id<T>(ring: &Arc<Ring<T>>) -> usize {
-    Arc::as_ptr(ring) as usize
+type Grant<K> = <<K as kind::sealed::Sealed>::Sequencer as Sequencer>::Grant;
+
+fn deadline_error<E>(event: E, reason: ClaimError) -> PublishDeadlineError<E> {
+    match reason {
+        ClaimError::TimedOut => PublishDeadlineError::TimedOut(event),
+        ClaimError::WouldDeadlock => PublishDeadlineError::WouldDeadlock(event),
+        _ => PublishDeadlineError::Closed(event),
+    }
+}
+
+/// A number that only this bus ever has. Its address would not do: a forgotten claim outlives the ring, and would count for
+/// the next one that stands there.
+pub(crate) fn bus_id<T>(ring: &Ring<T>) -> usize {
+    ring.core.id()
 }
 
 fn look_for_room<S: Sequencer>(
@@ -490,7 +505,7 @@ impl<T> Clone for Producer<T, Multi> {
             ring: self.ring.clone(),
             waiter: self.waiter.another(),
             counters: self.ring.core.add_producer(),
-            user: 0,
+            user: NOBODY,
             may_park: self.may_park,
         }
     }

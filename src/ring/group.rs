@@ -88,10 +88,11 @@ impl Group {
         let held = &self.member(member).held;
         if step("held_late") {
             // pairs: CLAIMED (frontier): ordered before the CAS, and Release, since the value before may be another start
-            held.store(range.start, Ordering::Release);
+            held.store(range.start, at("held_claim_release", Ordering::Release));
         }
         // pairs: CLAIMED (claimed, frontier)
-        let won = self.claimed.compare_exchange(range.start, range.end, Ordering::AcqRel, Ordering::Acquire);
+        let success = at("claim_release", Ordering::AcqRel);
+        let won = self.claimed.compare_exchange(range.start, range.end, success, Ordering::Acquire);
         if !step("held_late") {
             // the mutant's place for it
             held.store(range.start, Ordering::Relaxed); // relaxed: a mutant
@@ -109,7 +110,7 @@ impl Group {
     /// The member has finished what it held below `position`, and never finishes that event.
     pub(crate) fn hold(&self, member: usize, position: u64) {
         // pairs: HELD (frontier)
-        self.member(member).held.store(position, Ordering::Release);
+        self.member(member).held.store(position, at("hold_release", Ordering::Release));
     }
 
     /// Everything below is finished. May be lower than what an earlier call returned.
@@ -139,6 +140,6 @@ impl Group {
             self.members.give_back(member);
         }
         // pairs: LEAVE (the others' leave): the last one sees what all the others held
-        (self.living.fetch_sub(1, Ordering::AcqRel) == 1).then(|| self.frontier())
+        (self.living.fetch_sub(1, at("leave_acqrel", Ordering::AcqRel)) == 1).then(|| self.frontier())
     }
 }

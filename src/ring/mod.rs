@@ -25,7 +25,7 @@ pub(crate) mod slots;
 pub(crate) mod table;
 
 use crate::error::Error;
-use crate::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, at, step};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, at, ring_number, step};
 use crossbeam_utils::CachePadded;
 use cursor::{Counters, POSITION};
 use slots::Slots;
@@ -66,6 +66,7 @@ pub(crate) struct Core {
     readers_living: AtomicUsize,
     /// The thread that last used a single producer; 0 before.
     last_user: AtomicU64,
+    id: usize,
     capacity: u64,
     kind: Kind,
 }
@@ -94,6 +95,7 @@ impl<T> Ring<T> {
             producers_living: AtomicUsize::new(0),
             readers_living: AtomicUsize::new(0),
             last_user: AtomicU64::new(0),
+            id: ring_number(),
             capacity: slots.capacity(),
             kind,
         };
@@ -108,6 +110,11 @@ impl Core {
 
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// A number that no other ring of this process ever has.
+    pub(crate) fn id(&self) -> usize {
+        self.id
     }
 
     /// How far producers are: every published sequence is below.
@@ -150,9 +157,11 @@ impl Core {
     }
 
     fn end(&self, state: u8) {
-        if self.kind == Kind::Multi {
+        if self.kind == Kind::Multi && step("close_by_store") {
             // pairs: HEAD (closing, claim): claims before it are in the closing sequence, claims after it fail
             self.head.fetch_or(CLOSED, Ordering::AcqRel);
+        } else if self.kind == Kind::Multi {
+            self.head.swap(self.position() | CLOSED, Ordering::AcqRel); // pairs: HEAD; a mutant
         }
         // pairs: STATUS (is_open, is_halted)
         self.status.state.fetch_max(state, at("status_release", Ordering::AcqRel));
@@ -161,9 +170,9 @@ impl Core {
     /// The only producer of a single-producer ring will publish nothing more.
     fn seal(&self, position: u64) {
         // pairs: HEAD (closing)
-        self.head.store(position | CLOSED, Ordering::Release);
+        self.head.store(position | CLOSED, at("seal_release", Ordering::Release));
         // pairs: STATUS (is_open)
-        self.status.state.fetch_max(CLOSING, Ordering::AcqRel);
+        self.status.state.fetch_max(CLOSING, at("status_release", Ordering::AcqRel));
     }
 
     #[inline]
@@ -190,6 +199,20 @@ impl Core {
         match self.table.insert(self.position(), shared) {
             Some(index) => (index, true),
             None => (self.table.insert_beyond(self.position(), shared), false),
+        }
+    }
+
+    /// While readers are still being added none of them is the last: one that leaves early does not close the ring.
+    pub(crate) fn hold_open(&self) {
+        // relaxed: as in add_reader
+        self.readers_living.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All readers are there: the ring closes when the last one leaves, or now if all have left.
+    pub(crate) fn let_go(&self) {
+        // pairs: READERS (retire)
+        if self.readers_living.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close();
         }
     }
 
@@ -233,7 +256,7 @@ impl Core {
         all.retain(|one| !PlainArc::ptr_eq(one, counters));
         drop(all);
         // pairs: PRODUCERS (itself): whoever closes comes after every other producer's claims
-        self.producers_living.fetch_sub(1, Ordering::AcqRel) == 1
+        self.producers_living.fetch_sub(1, at("producers_acqrel", Ordering::AcqRel)) == 1
     }
 
     /// What each living producer did.

@@ -96,7 +96,9 @@ impl Sequencer for MultiSequencer {
 
     #[cold]
     fn abandon<T>(&self, core: &Core, token: &mut WriteToken<'_, T>) {
-        core.note_gap();
+        if step("gap_unnoted") {
+            core.note_gap();
+        }
         token.abandon();
     }
 

@@ -65,22 +65,21 @@ impl<'s, T, S: Sequencer> Claimed<'s, T, S> {
         self.token.range()
     }
 
-    #[inline(always)]
-    pub(crate) fn first_mut(&mut self) -> &mut T {
-        self.token.first_mut()
-    }
-
     pub(crate) fn iter_mut(&mut self) -> IterMut<'_, T> {
         self.token.iter_mut()
     }
 
-    /// Publishes the first event; returns its sequence.
+    /// Puts `event` into the first slot and publishes it; returns its sequence. There must be one.
     #[inline(always)]
-    pub(crate) fn publish_first(&mut self) -> u64 {
-        let sequence = self.token.range().start;
-        self.sequencer.pass(self.core, sequence + 1);
-        self.token.publish_first();
-        sequence
+    pub(crate) fn put(&mut self, event: T) -> u64 {
+        self.put_with(|slot| *slot = event)
+    }
+
+    /// Lets `write` edit the first slot and publishes it; returns its sequence. There must be one.
+    #[inline(always)]
+    pub(crate) fn put_with(&mut self, write: impl FnOnce(&mut T)) -> u64 {
+        let (sequencer, core) = (self.sequencer, self.core);
+        self.token.publish_first(write, |end| sequencer.pass(core, end))
     }
 
     /// Publishes what is left.
@@ -88,9 +87,7 @@ impl<'s, T, S: Sequencer> Claimed<'s, T, S> {
     pub(crate) fn publish(mut self) -> Range<u64> {
         let range = self.token.range();
         self.sequencer.pass(self.core, range.end);
-        for _ in range.clone() {
-            self.token.publish_first();
-        }
+        self.token.publish_as_they_are();
         range
     }
 }

@@ -31,6 +31,7 @@ impl SingleSequencer {
     fn refresh(&mut self, core: &Core, least: u64, most: u64) -> Result<Room, Refused> {
         let next = self.next.get();
         if let Some((index, seen)) = self.behind
+            && self.limit - next < least
             && core.table.entry(index).snapshot() == seen
         {
             return Err(Refused::Full { behind: Some(index) });

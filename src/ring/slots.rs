@@ -53,6 +53,14 @@ pub(crate) struct Slots<T> {
 // them, which `T: Send` allows; shared read tokens hand out `&T` only where `T: Sync` (the bound stands at their methods).
 unsafe impl<T: Send> Sync for Slots<T> {}
 
+impl<T> Line<T> {
+    #[inline(always)]
+    fn publish(&self, sequence: u64, flag: u64) {
+        // pairs: MARK (Slots::published)
+        self.mark.store(mark_of(sequence) | flag, at("mark_release", Ordering::Release));
+    }
+}
+
 const fn mark_of(sequence: u64) -> u64 {
     (sequence + 1) << 1
 }
@@ -111,12 +119,6 @@ impl<T> Slots<T> {
         // relaxed: a reader's barrier has already acquired the mark, or a cursor that is behind it
         self.line(sequence).mark.load(Ordering::Relaxed) & ABANDONED != 0
     }
-
-    #[inline(always)]
-    fn set_mark(&self, sequence: u64, flag: u64) {
-        // pairs: MARK (published)
-        self.line(sequence).mark.store(mark_of(sequence) | flag, at("mark_release", Ordering::Release));
-    }
 }
 
 /// Slots that one claim may write, until it publishes or abandons them.
@@ -139,28 +141,35 @@ impl<'r, T> WriteToken<'r, T> {
         self.range.clone()
     }
 
-    /// The first slot. The token must not be empty.
+    /// Lets `write` edit the first slot, then publishes it, `before` that with one above its sequence, and gives it up. The token
+    /// must not be empty. Returns the sequence.
     #[inline(always)]
-    pub(crate) fn first_mut(&mut self) -> &mut T {
+    pub(crate) fn publish_first(&mut self, write: impl FnOnce(&mut T), before: impl FnOnce(u64)) -> u64 {
         debug_assert!(!self.range.is_empty());
-        self.slots.line(self.range.start).slot.with_mut(|slot| {
+        let sequence = self.range.start;
+        let line = self.slots.line(sequence);
+        line.slot.with_mut(|slot| {
             // SAFETY: this is the only token for its range, which `start` belongs to, and it is borrowed mutably.
-            unsafe { &mut *slot }
-        })
+            write(unsafe { &mut *slot });
+        });
+        before(sequence + 1);
+        line.publish(sequence, 0);
+        self.range.start += 1;
+        sequence
     }
 
-    /// Publishes the first sequence and gives up its slot. The token must not be empty.
-    #[inline(always)]
-    pub(crate) fn publish_first(&mut self) {
-        debug_assert!(!self.range.is_empty());
-        self.slots.set_mark(self.range.start, 0);
-        self.range.start += 1;
+    /// Publishes every sequence with what is in its slot.
+    #[inline]
+    pub(crate) fn publish_as_they_are(&mut self) {
+        for sequence in self.range.by_ref() {
+            self.slots.line(sequence).publish(sequence, 0);
+        }
     }
 
     /// Publishes what is left as abandoned: readers step over it.
     pub(crate) fn abandon(&mut self) {
         for sequence in self.range.by_ref() {
-            self.slots.set_mark(sequence, ABANDONED);
+            self.slots.line(sequence).publish(sequence, ABANDONED);
         }
     }
 
@@ -217,14 +226,14 @@ impl<'r, T, A: Access> ReadToken<'r, T, A> {
 impl<T: Sync> ReadToken<'_, T, Shared> {
     #[inline]
     pub(crate) fn iter(&self) -> Iter<'_, T> {
-        Iter { slots: self.slots, walk: self.walk() }
+        Iter { slots: self.slots, walk: self.walk(), borrow: PhantomData }
     }
 }
 
 impl<T> ReadToken<'_, T, Exclusive> {
     #[inline]
     pub(crate) fn iter(&self) -> Iter<'_, T> {
-        Iter { slots: self.slots, walk: self.walk() }
+        Iter { slots: self.slots, walk: self.walk(), borrow: PhantomData }
     }
 
     #[inline]
@@ -288,6 +297,8 @@ pub(crate) trait Numbered {
 pub struct Iter<'b, T> {
     slots: &'b Slots<T>,
     walk: Walk,
+    /// It goes to other threads only where `&T` may; `Slots` themselves may always.
+    borrow: PhantomData<&'b T>,
 }
 
 impl<'b, T> Numbered for Iter<'b, T> {
@@ -328,7 +339,7 @@ impl<T> ExactSizeIterator for Iter<'_, T> {}
 
 impl<T> Clone for Iter<'_, T> {
     fn clone(&self) -> Self {
-        Self { slots: self.slots, walk: self.walk.clone() }
+        Self { slots: self.slots, walk: self.walk.clone(), borrow: PhantomData }
     }
 }
 

@@ -162,6 +162,9 @@ impl Pass<'_> {
                 return Err(Stopped { position: at, events: done });
             }
             done += 1;
+            if self.core.is_halted() {
+                return Err(Stopped { position: at + 1, events: done });
+            }
         }
     }
 }

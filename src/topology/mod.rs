@@ -134,11 +134,13 @@ impl<T: Send + 'static> Plan<T> {
     fn new(kind: Kind, config: BusConfig, event: impl FnMut() -> T) -> Result<Self, Error> {
         static LAST: AtomicU64 = AtomicU64::new(0);
         config.validate()?;
+        let ring = Arc::new(Ring::new(kind, config.capacity, config.stages_max, true, event)?);
+        ring.core.hold_open();
         Ok(Self {
             // relaxed: only that each is given once
             id: LAST.fetch_add(1, Ordering::Relaxed),
             producer_wait: config.wait,
-            ring: Arc::new(Ring::new(kind, config.capacity, config.stages_max, true, event)?),
+            ring,
             signals: Arc::new(Signals::new(config.stages_max + 1)),
             config,
             nodes: Vec::new(),
@@ -273,10 +275,11 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
         H: FnMut(&T, Delivery) + Send + 'static,
     {
         let members = self.members(members);
+        let handlers: Vec<H> = (0..members).map(&mut make).collect(); // a panic comes before the stage exists
         let (stage, reader, waiter) = self.group(Runs::Managed);
-        let first: Worker<T> = Worker::new(reader, waiter);
-        for (member, worker) in std::iter::repeat_n(first, members).enumerate() {
-            self.spawn(stage, Some(member), worker, Handling(Each(make(member))));
+        let workers = std::iter::repeat_n(Worker::<T>::new(reader, waiter), members);
+        for (member, (worker, handler)) in workers.zip(handlers).enumerate() {
+            self.spawn(stage, Some(member), worker, Handling(Each(handler)));
         }
         stage
     }
@@ -295,12 +298,13 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
         H: FnMut(&T, Delivery) + Send + 'static,
     {
         let members = self.members(members);
+        let handlers: Vec<H> = (0..members).map(&mut make).collect(); // a panic comes before the stage exists
         let (stage, entries) = self.register(members, false, false, Runs::Managed);
         let key = std::sync::Arc::new(key);
-        for (member, &entry) in entries.iter().enumerate() {
+        for (member, (&entry, handler)) in entries.iter().zip(handlers).enumerate() {
             let key = key.clone();
             let work = KeyedHandling {
-                handler: Each(make(member)),
+                handler: Each(handler),
                 key: move |event: &T| key(event),
                 member: member as u64,
                 members: members as u64,

@@ -35,19 +35,42 @@ impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
         graph::check(&plan.nodes)?;
         plan.producer_wait.validate("producer_wait")?;
         let mut warnings = plan.place()?;
-        if plan.producer_wait.parks() {
-            plan.entries.iter().flatten().for_each(|&entry| plan.signals.watch(Signal::cursor(entry)));
-        }
-        let producer = Producer::new(&plan.ring, &plan.signals, plan.producer_wait);
+        let producer = plan.producer();
         let threads = plan.spawn(&mut warnings)?;
-        plan.started = true;
-        let stages = plan.nodes.iter().map(|node| node.name.clone()).zip(plan.entries.iter().cloned()).collect();
-        let bus = Bus::new(plan.ring.clone(), plan.signals.clone(), plan.roster.clone(), threads, stages, warnings);
-        Ok((bus, producer))
+        Ok((plan.run(threads, warnings), producer))
+    }
+
+    /// The same without placing and starting threads: what they would run is for the model to run.
+    #[cfg(loom)]
+    pub(crate) fn start_by_hand(self) -> Result<(Bus<T>, Producer<T, K>, Vec<Box<dyn FnOnce() + Send>>), Error> {
+        let mut plan = self.plan;
+        if let Some(error) = plan.error.take() {
+            return Err(error);
+        }
+        graph::check(&plan.nodes)?;
+        let producer = plan.producer();
+        let bodies = plan.threads.drain(..).map(|thread| thread.run).collect();
+        Ok((plan.run(Vec::new(), Vec::new()), producer, bodies))
     }
 }
 
 impl<T: Send + 'static> Plan<T> {
+    /// The first producer; whoever moves a cursor looks for it when it may park.
+    fn producer<K: ProducerKind>(&self) -> Producer<T, K> {
+        if self.producer_wait.parks() {
+            self.entries.iter().flatten().for_each(|&entry| self.signals.watch(Signal::cursor(entry)));
+        }
+        Producer::new(&self.ring, &self.signals, self.producer_wait)
+    }
+
+    /// The bus that runs now.
+    fn run(mut self, threads: Vec<JoinHandle<()>>, warnings: Vec<Error>) -> Bus<T> {
+        self.started = true;
+        self.ring.core.let_go();
+        let stages = self.nodes.iter().map(|node| node.name.clone()).zip(self.entries.iter().cloned()).collect();
+        Bus::new(self.ring.clone(), self.signals.clone(), self.roster.clone(), threads, stages, warnings)
+    }
+
     /// Whether the threads fit the machine; what does not and is not refused, as warnings.
     fn place(&mut self) -> Result<Vec<Error>, Error> {
         let placement = self.config.placement;

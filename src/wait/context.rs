@@ -18,7 +18,7 @@ pub(crate) struct Inside {
 }
 
 impl Inside {
-    /// `bus`: any number that is the bus's own, such as its address.
+    /// `bus`: a number that no other bus ever has.
     pub(crate) fn enter(bus: usize) -> Self {
         INSIDE.with(|inside| inside.borrow_mut().push(bus));
         Self { bus, one_thread: PhantomData }

@@ -141,7 +141,8 @@ impl Waiter {
     ) -> Option<R> {
         let signals = &self.signals;
         if !signals.arm(self.entry, signal, Wakeup::Thread(self.parker.unparker())) {
-            return None; // somebody is waking this entry right now
+            yield_now(); // somebody is waking this entry right now: let them finish
+            return None;
         }
         fence("sleeper_fence"); // pairs: SLEEP-FENCE (Signals::notify)
         let found = look();
@@ -170,7 +171,7 @@ impl Waiter {
             if !self.signals.arm(self.entry, signal, Wakeup::Task(context.waker().clone())) {
                 break;
             }
-            fence("sleeper_fence"); // pairs: SLEEP-FENCE (Signals::notify)
+            fence("poll_fence"); // pairs: SLEEP-FENCE (Signals::notify)
             match look() {
                 Ok(found) => {
                     self.signals.disarm(self.entry);

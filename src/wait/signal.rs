@@ -18,6 +18,7 @@ use crate::registry::Registry;
 use crate::ring::cursor::Counters;
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, TryLockError, Unparker, at, fence, step};
 use crossbeam_utils::CachePadded;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 /// One word that ends may sleep on.
@@ -45,7 +46,9 @@ const WATCHED: u32 = 1;
 const ARMED: u32 = 2;
 
 pub(crate) struct Signals {
-    words: Box<[CachePadded<AtomicU32>]>,
+    /// Of the producers: by itself, so that a publication finds it without a look into the list.
+    published: CachePadded<AtomicU32>,
+    cursors: Box<[CachePadded<AtomicU32>]>,
     waiters: Registry<CachePadded<Entry>>,
 }
 
@@ -91,12 +94,12 @@ impl Entry {
         if self.state.compare_exchange(IDLE, BUSY, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return false;
         }
-        drop(self.replace(sleeper));
+        let _before = self.replace(sleeper); // dropped when the state says so: a waker's drop may panic
         // pairs: ENTRY (wake)
         if self.state.compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             return true;
         }
-        drop(self.replace(None));
+        let _late = self.replace(None);
         // pairs: ENTRY (wake)
         self.state.swap(IDLE, Ordering::AcqRel);
         false
@@ -105,6 +108,9 @@ impl Entry {
     /// Wakes the sleeper, if there is one.
     fn wake(&self) -> bool {
         // pairs: ENTRY (set)
+        if !step("busy_unnoted") && self.state.load(Ordering::Acquire) != IDLE {
+            return false; // pairs: ENTRY; a mutant
+        }
         if self.state.fetch_or(WAKING, Ordering::AcqRel) != IDLE {
             return false;
         }
@@ -114,7 +120,8 @@ impl Entry {
         match sleeper {
             None => return false,
             Some(Wakeup::Thread(thread)) => thread.unpark(),
-            Some(Wakeup::Task(waker)) => waker.wake(),
+            // a panic of a waker is its task's affair: the other sleepers must be woken, and this may run in a drop
+            Some(Wakeup::Task(waker)) => drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
         }
         true
     }
@@ -123,18 +130,27 @@ impl Entry {
 impl Signals {
     /// Words for producers and for `cursors` entries of the cursor table.
     pub(crate) fn new(cursors: usize) -> Self {
-        Self { words: (0..=cursors).map(|_| CachePadded::new(AtomicU32::new(0))).collect(), waiters: Registry::new() }
+        let word = || CachePadded::new(AtomicU32::new(0));
+        Self { published: word(), cursors: (0..cursors).map(|_| word()).collect(), waiters: Registry::new() }
+    }
+
+    #[inline(always)]
+    fn word(&self, signal: Signal) -> &AtomicU32 {
+        match signal {
+            Signal::PUBLISHED => &self.published,
+            Signal(cursor) => &self.cursors[cursor - 1],
+        }
     }
 
     /// Somebody may sleep on `signal` from now on. Comes before anybody changes what is looked at there.
     pub(crate) fn watch(&self, signal: Signal) {
         // relaxed: the bus has not started; starting it hands this to every thread
-        self.words[signal.0].fetch_or(WATCHED, Ordering::Relaxed);
+        self.word(signal).fetch_or(WATCHED, Ordering::Relaxed);
     }
 
     pub(crate) fn is_watched(&self, signal: Signal) -> bool {
         // relaxed: set before the bus started
-        self.words[signal.0].load(Ordering::Relaxed) & WATCHED != 0
+        self.word(signal).load(Ordering::Relaxed) & WATCHED != 0
     }
 
     /// Wakes whoever sleeps on `signal`. Comes after every write that may let them go on.
@@ -149,7 +165,7 @@ impl Signals {
     fn look_for_sleepers(&self, signal: Signal, counters: &Counters) {
         fence("notify_fence"); // pairs: SLEEP-FENCE (Waiter::park, Waiter::poll)
         // relaxed: the fence orders it
-        if self.words[signal.0].load(Ordering::Relaxed) & ARMED != 0 {
+        if self.word(signal).load(Ordering::Relaxed) & ARMED != 0 {
             counters.wakes.add(self.wake_sleepers(signal));
         }
     }
@@ -157,7 +173,7 @@ impl Signals {
     #[cold]
     fn wake_sleepers(&self, signal: Signal) -> u64 {
         // pairs: ARMED (arm): what stands in the entries
-        if self.words[signal.0].fetch_and(!ARMED, at("armed_acquire", Ordering::AcqRel)) & ARMED == 0 {
+        if self.word(signal).fetch_and(!ARMED, at("armed_acquire", Ordering::AcqRel)) & ARMED == 0 {
             return 0; // another waker has taken it, and wakes them
         }
         self.waiters
@@ -169,7 +185,7 @@ impl Signals {
 
     /// Wakes everybody, on whatever they sleep: the bus ends.
     pub(crate) fn notify_all(&self, counters: &Counters) {
-        for index in 0..self.words.len() {
+        for index in (0..=self.cursors.len()).filter(|_| step("end_unnotified")) {
             self.notify(Signal(index), counters);
         }
     }
@@ -190,7 +206,7 @@ impl Signals {
         entry.watches.store(signal.0, Ordering::Relaxed);
         let armed = entry.set(Some(wakeup));
         // pairs: ARMED (wake_sleepers)
-        self.words[signal.0].fetch_or(ARMED, Ordering::AcqRel);
+        self.word(signal).fetch_or(ARMED, at("armed_release", Ordering::AcqRel));
         armed
     }
 
