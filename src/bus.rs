@@ -65,7 +65,7 @@ impl<T: Send + 'static> Bus<T> {
         BusStats {
             capacity: self.capacity(),
             stages,
-            producers: core.producers().iter().map(|counters| ProducerStats::of(counters)).collect(),
+            producers: core.producers().iter().map(|counters| ProducerStats::of(core, counters)).collect(),
             position: core.position(),
         }
     }

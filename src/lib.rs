@@ -8,6 +8,8 @@ mod affinity;
 mod bus;
 mod config;
 mod consumer;
+#[cfg(doctest)]
+mod doctests;
 mod error;
 mod producer;
 mod registry;
@@ -94,7 +96,7 @@ fn two_ends<T: Default, K: ProducerKind>(
     signals.watch(Signal::PUBLISHED);
     signals.watch(Signal::cursor(entry));
     let producer = Producer::new(&ring, &signals, config.wait);
-    let reader = Reader::new(&ring, &signals, Box::default(), entry, config.batch_max);
+    let reader = Reader::new(&ring, &signals, Box::default(), entry, config.batch_max, config.tail_pauses);
     (producer, reader, Waiter::new(&signals, config.wait))
 }
 

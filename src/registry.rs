@@ -4,7 +4,7 @@
 //! so whoever scans them needs no lock. A scan covers every entry below the highest ever taken: an entry that
 //! was given back must read as idle.
 
-use crate::sync::{AtomicBool, AtomicUsize, Ordering, at};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
 /// Entries in the first chunk.
@@ -65,7 +65,7 @@ impl<E> Registry<E> {
     /// One above the highest index ever taken.
     pub(crate) fn len(&self) -> usize {
         // pairs: SEATS (take)
-        self.used.load(at("registry_len", Ordering::Acquire))
+        self.used.load(Ordering::Acquire)
     }
 
     /// The entry at an index that was taken, now or earlier.

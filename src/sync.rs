@@ -71,6 +71,12 @@ mod imp {
         }
     }
 
+    /// Lets a moment pass, for nobody in particular.
+    #[inline(always)]
+    pub(crate) fn pause() {
+        spin_loop();
+    }
+
     /// A sequentially consistent fence.
     #[inline(always)]
     pub(crate) fn fence(_label: &'static str) {
@@ -150,6 +156,9 @@ mod imp {
     pub(crate) fn spin_loop() {
         loom::thread::yield_now();
     }
+
+    /// loom has no time.
+    pub(crate) fn pause() {}
 
     pub(crate) fn fence(label: &'static str) {
         if mutant() != label {

@@ -111,10 +111,7 @@ fn full_means_exactly_the_capacity_is_unread_or_held() {
     });
 }
 
-fn claims_of_every_size_at_every_offset<K: ProducerKind>(
-    mut tx: Producer<u64, K>,
-    mut rx: Consumer<u64, Exclusive>,
-) {
+fn claims_of_every_size_at_every_offset<K: ProducerKind>(mut tx: Producer<u64, K>, mut rx: Consumer<u64, Exclusive>) {
     let capacity = tx.capacity();
     let (mut next, mut last_lap) = (0, vec![0; capacity]);
     for offset in 0..capacity {
@@ -314,7 +311,10 @@ fn drain_takes_events_out_and_leaves_the_rest_in_the_batch() {
         let mut batch = rx.read().unwrap();
         let first: Vec<u64> = batch.drain().take(2).map(|event| event.number).collect();
         assert_eq!((first, census.living()), (vec![0, 1], 4), "what was taken is gone at once");
-        assert!(batch.iter().map(|event| event.number).eq([0, 0, 2, 3, 4, 5]), "defaults stand where events were taken");
+        assert!(
+            batch.iter().map(|event| event.number).eq([0, 0, 2, 3, 4, 5]),
+            "defaults stand where events were taken"
+        );
         batch.iter_mut().for_each(|event| event.number += 1);
         assert_eq!(batch.drain().map(|event| event.number).sum::<u64>(), 1 + 1 + 3 + 4 + 5 + 6);
         assert_eq!(census.living(), 0);
@@ -403,7 +403,10 @@ fn a_forgotten_claim_on_one_bus_says_nothing_about_the_next() {
             let (mut tx, _rx) = mpsc::<u64>(1);
             tx.publish(0).unwrap();
             let refused = tx.publish_deadline(1, Instant::now()).unwrap_err();
-            assert!(matches!(refused, PublishDeadlineError::TimedOut(1)), "{refused}: nothing of this bus is held here");
+            assert!(
+                matches!(refused, PublishDeadlineError::TimedOut(1)),
+                "{refused}: nothing of this bus is held here"
+            );
         }
     });
 }

@@ -155,16 +155,8 @@ fn settings_of_a_stage_are_checked_like_those_of_the_config() {
     let invalid = |build: fn(&mut Single<u64>), stage, names: &[&str]| {
         assert_refusal(&refusal(config(4), build), ErrorKind::InvalidConfig, stage, names);
     };
-    invalid(
-        |topology| _ = topology.stage("s").batch_max(0).handle(IDLE),
-        Some("s"),
-        &["batch_max is 0", "1 to 65536"],
-    );
-    invalid(
-        |topology| _ = topology.stage("s").share(0, |_| IDLE),
-        Some("s"),
-        &["members is 0", "1 to 1024"],
-    );
+    invalid(|topology| _ = topology.stage("s").batch_max(0).handle(IDLE), Some("s"), &["batch_max is 0", "1 to 65536"]);
+    invalid(|topology| _ = topology.stage("s").share(0, |_| IDLE), Some("s"), &["members is 0", "1 to 1024"]);
     invalid(
         |topology| _ = topology.stage("s").share_by(1025, |event| *event, |_| IDLE),
         Some("s"),
@@ -227,7 +219,12 @@ fn a_producer_may_only_sleep_where_readers_look_for_sleepers() {
             assert_refusal(&producer.set_wait(wait).unwrap_err(), ErrorKind::InvalidConfig, None, &names);
         }
         let never = Wait::Backoff { spins: 0, yields: 0, sleep: Duration::ZERO };
-        assert_refusal(&producer.set_wait(never).unwrap_err(), ErrorKind::InvalidConfig, None, &["wait: Backoff.sleep"]);
+        assert_refusal(
+            &producer.set_wait(never).unwrap_err(),
+            ErrorKind::InvalidConfig,
+            None,
+            &["wait: Backoff.sleep"],
+        );
         producer.set_wait(Wait::BusySpin).unwrap();
         producer.publish(1).unwrap();
         drop(producer);

@@ -100,7 +100,8 @@ fn more_spinning_threads_than_cores_are_an_error_or_a_warning() {
 #[test]
 fn as_many_spinning_threads_as_cores_are_no_reason_to_warn() {
     limited(|| {
-        let mut topology = Topology::multi(BusConfig { stages_max: 1024, ..placed(Placement::Strict) }, || 0_u64).unwrap();
+        let mut topology =
+            Topology::multi(BusConfig { stages_max: 1024, ..placed(Placement::Strict) }, || 0_u64).unwrap();
         let own: Vec<_> = (0..usable_cores())
             .map(|spinner| topology.stage(format!("{spinner}")).wait(Wait::BusySpin).workers())
             .collect();

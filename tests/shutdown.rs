@@ -27,7 +27,15 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
         return vec![Vec::new()];
     }
     let shorter = orders(count - 1).into_iter();
-    shorter.flat_map(|order| (0..count).map(move |at| { let mut one = order.clone(); one.insert(at, count - 1); one })).collect()
+    shorter
+        .flat_map(|order| {
+            (0..count).map(move |at| {
+                let mut one = order.clone();
+                one.insert(at, count - 1);
+                one
+            })
+        })
+        .collect()
 }
 
 #[test]
@@ -187,7 +195,11 @@ fn closing_and_halting_wake_a_producer_that_waits_for_room() {
                     thread::yield_now();
                 }
             }
-            if halts { bus.halt() } else { bus.close() }
+            if halts {
+                bus.halt()
+            } else {
+                bus.close()
+            }
             publisher.join().unwrap();
         }
     });
@@ -205,7 +217,11 @@ fn closing_and_halting_wake_readers_that_wait_for_events() {
             let reader = thread::spawn(move || rx.read().unwrap_err());
             let sharer = thread::spawn(move || worker.read().unwrap_err());
             common::until(|| bus.stats().stages.iter().all(|stage| stage.parks > 0));
-            if halts { bus.halt() } else { bus.close() }
+            if halts {
+                bus.halt()
+            } else {
+                bus.close()
+            }
             let ends = [reader.join().unwrap(), sharer.join().unwrap()];
             assert!(ends.iter().all(|end| *end == if halts { Ended::Halted } else { Ended::Drained }), "{ends:?}");
             let outcome = bus.join();

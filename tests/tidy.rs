@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// Modules of the library by layer. A module may name lower layers, and its own layer inside its own folder.
 const LAYERS: &[(u8, &[&str])] = &[
-    (12, &["lib"]),
+    (12, &["doctests", "lib"]),
     (10, &["topology", "topology::graph", "topology::start"]),
     (9, &["bus"]),
     (7, &["stage", "stage::handler", "stage::thread"]),

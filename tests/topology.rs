@@ -53,7 +53,9 @@ fn every_broadcast_stage_sees_every_event_in_one_order() {
         let [first, second, third] = logs.map(|log| log.take());
         assert!(first.iter().map(|(sequence, _)| *sequence).eq(0..400));
         for producer in [0..200, 1000..1200] {
-            assert!(first.iter().map(|(_, event)| *event).filter(|event| producer.contains(event)).eq(producer.clone()));
+            assert!(
+                first.iter().map(|(_, event)| *event).filter(|event| producer.contains(event)).eq(producer.clone())
+            );
         }
         assert_eq!(first, second);
         assert_eq!(first, third);
@@ -87,9 +89,15 @@ fn a_diamond_joins_after_both_of_its_arms() {
     limited(|| {
         for capacity in [1, 2, 8] {
             let mut topology = Topology::single(config(capacity), Marked::default).unwrap();
-            let head = topology.stage("head").handle(|event, _| { let _ = event.mark(0, 0); });
-            let left = topology.stage("left").after([head]).handle(|event, _| { let _ = event.mark(1, 0b1); });
-            let right = topology.stage("right").after([head]).handle(|event, _| { let _ = event.mark(2, 0b1); });
+            let head = topology.stage("head").handle(|event, _| {
+                let _ = event.mark(0, 0);
+            });
+            let left = topology.stage("left").after([head]).handle(|event, _| {
+                let _ = event.mark(1, 0b1);
+            });
+            let right = topology.stage("right").after([head]).handle(|event, _| {
+                let _ = event.mark(2, 0b1);
+            });
             let joined = Arc::new(AtomicU64::new(0));
             let count = joined.clone();
             topology.stage("join").after([left, right]).handle_mut(move |event, at| {
@@ -192,7 +200,9 @@ fn a_keyed_group_keeps_the_order_of_each_key_on_one_member() {
             },
         );
         let counts = count.clone();
-        topology.stage("end").after([keyed]).handle(move |_, _| { let _ = counts.fetch_add(1, Ordering::Relaxed); });
+        topology.stage("end").after([keyed]).handle(move |_, _| {
+            let _ = counts.fetch_add(1, Ordering::Relaxed);
+        });
         let (bus, mut producer) = topology.start().unwrap();
         producer.publish_batch(numbers(0..500)).unwrap();
         drop(producer);
@@ -352,7 +362,9 @@ fn every_kind_of_handler_gets_every_event() {
         let mut topology = Topology::multi(config(4), || 0).unwrap();
         let count = |seen: &Arc<AtomicU64>| {
             let seen = seen.clone();
-            move || { let _ = seen.fetch_add(1, Ordering::Relaxed); }
+            move || {
+                let _ = seen.fetch_add(1, Ordering::Relaxed);
+            }
         };
         let each = count(&seen);
         let one = topology.stage("handle").handle(move |_, _| each());
@@ -366,10 +378,14 @@ fn every_kind_of_handler_gets_every_event() {
             let each = count(&seen);
             move |_: &u64, _| each()
         });
-        topology.stage("share_by").after([shared]).share_by(2, |event: &u64| *event, |_| {
-            let each = count(&seen);
-            move |_: &u64, _| each()
-        });
+        topology.stage("share_by").after([shared]).share_by(
+            2,
+            |event: &u64| *event,
+            |_| {
+                let each = count(&seen);
+                move |_: &u64, _| each()
+            },
+        );
         let (bus, mut producer) = topology.start().unwrap();
         producer.publish_batch(numbers(0..50)).unwrap();
         drop(producer);

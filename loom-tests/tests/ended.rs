@@ -1,7 +1,7 @@
 //! Stages that end early: the others go on with what they may have, and slots stay safe.
 #![cfg(loom)]
 
-use loom::thread;
+use loom::thread::{self, yield_now};
 use loom_tests::{Model, attempt, parking, saw, start, start_managed, trying};
 use ringway::{BusConfig, Consumer, Ended, OnPanic, Topology, Wait};
 use std::panic::resume_unwind;
@@ -24,49 +24,52 @@ fn upstream(stage: &str) -> Ended {
 /// The last stage leaves while the first still reads: the producer waits for the first.
 #[test]
 fn leaf_retires() {
-    Model { preemptions: 2, executions: 100, outcomes: &[] }.check(|| {
+    let outcomes = &["full", "published"];
+    Model { preemptions: 3, executions: 100, outcomes }.check(|| {
         let mut topology = Topology::single(trying(1), || 0).unwrap();
         let (first, mut reader) = topology.stage("first").consumer();
         let (_, leaf) = topology.stage("leaf").after([first]).consumer();
         let (_bus, mut producer) = start(topology);
         producer.try_publish(1).unwrap();
         let leaving = thread::spawn(move || drop(leaf));
-        let reading = thread::spawn(move || {
-            assert!(reader.try_read().unwrap().iter().eq(&[1_u64]));
-            reader
+        let publishing = thread::spawn(move || {
+            yield_now();
+            attempt(|| producer.try_publish(2)).is_some()
         });
-        let second = attempt(|| producer.try_publish(2));
-        saw(if second.is_some() { "published" } else { "full" });
+        assert!(reader.try_read().unwrap().iter().eq(&[1_u64]));
         leaving.join().unwrap();
-        drop(reading.join().unwrap());
+        saw(if publishing.join().unwrap() { "published" } else { "full" });
     });
 }
 
-/// A reader forgets a batch and leaves; what it has looked at happens before its slots are written again.
+/// A reader forgets a batch and leaves: what it has looked at happens before its slots are written again.
 #[test]
 fn forgotten_batch() {
-    Model { preemptions: 3, executions: 20, outcomes: &[] }.check(|| {
+    let outcomes = &["published"];
+    Model { preemptions: 3, executions: 10, outcomes }.check(|| {
         let mut topology = Topology::single(trying(1), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();
         let (_, mut other) = topology.stage("other").consumer();
         let (_bus, mut producer) = start(topology);
         producer.try_publish(1).unwrap();
         drop(other.try_read().unwrap());
-        let leaving = thread::spawn(move || {
-            let batch = reader.try_read().unwrap();
-            assert!(batch.iter().eq(&[1_u64]));
-            std::mem::forget(batch);
+        let publishing = thread::spawn(move || {
+            yield_now();
+            attempt(|| producer.try_publish(2)).is_some()
         });
-        let second = attempt(|| producer.try_publish(2));
-        saw(if second.is_some() { "published" } else { "full" });
-        leaving.join().unwrap();
+        let batch = reader.try_read().unwrap();
+        assert!(batch.iter().eq(&[1_u64]));
+        std::mem::forget(batch);
+        drop(reader);
+        saw(if publishing.join().unwrap() { "published" } else { "full" });
     });
 }
 
 /// A stage leaves after one event of two: the one behind it gets that one, and learns why no more come.
 #[test]
 fn upstream_retires() {
-    Model { preemptions: 3, executions: 100, outcomes: &[] }.check(|| {
+    let outcomes = &["awake", "slept"];
+    Model { preemptions: 3, executions: 4000, outcomes }.check(|| {
         let mut topology = Topology::single(trying(2), || 0).unwrap();
         let (first, mut editor) = topology.stage("first").batch_max(1).consumer_mut();
         let (_, mut next) = topology.stage("next").after([first]).wait(Wait::Park).consumer();
@@ -82,15 +85,15 @@ fn upstream_retires() {
 /// Both members of a group leave: the stage behind it gets what they handled, all of it, and ends.
 #[test]
 fn last_member_freezes() {
-    Model { preemptions: 2, executions: 100, outcomes: &[] }.check(|| {
+    let outcomes = &["handled 2, 0 seen early", "handled 2, 1 seen early", "handled 2, 2 seen early"];
+    Model { preemptions: 2, executions: 9000, outcomes }.check(|| {
         let mut topology = Topology::single(trying(2), || 0).unwrap();
         let (group, worker) = topology.stage("group").workers();
         let (_, mut next) = topology.stage("next").after([group]).consumer();
         let (_bus, mut producer) = start(topology);
         producer.try_publish_slice(&[1, 2]).unwrap();
-        let members = [worker.clone(), worker].map(|mut worker| {
-            thread::spawn(move || worker.try_read().map_or(0, |batch| batch.len()))
-        });
+        let members = [worker.clone(), worker]
+            .map(|mut worker| thread::spawn(move || worker.try_read().map_or(0, |batch| batch.len())));
         let early = attempt(|| next.try_read().map(|batch| batch.len())).unwrap_or(0);
         let handled: usize = members.map(|member| member.join().unwrap()).iter().sum();
         let (late, ended) = read_all(&mut next);
@@ -102,7 +105,8 @@ fn last_member_freezes() {
 /// A member fails in the middle of its batch: what it handled may be overwritten, the event at hand not.
 #[test]
 fn member_fails() {
-    Model { preemptions: 3, executions: 100, outcomes: &[] }.check(|| {
+    let outcomes = &["read None, third false, fourth false", "read Some([1]), third false, fourth true"];
+    Model { preemptions: 3, executions: 100, outcomes }.check(|| {
         let mut topology = Topology::single(trying(2), || 0).unwrap();
         let group = topology.stage("group").on_panic(OnPanic::Retire).share(1, |_| {
             |event: &u64, _| {
@@ -127,7 +131,8 @@ fn member_fails() {
 /// A member fails while its sibling is busy or asleep: the sibling stops, and the stage ends before the event.
 #[test]
 fn sibling_of_one_that_fails() {
-    Model { preemptions: 2, executions: 100, outcomes: &[] }.check(|| {
+    let outcomes = &["awake", "slept"];
+    Model { preemptions: 3, executions: 5000, outcomes }.check(|| {
         let config = BusConfig { on_panic: OnPanic::Retire, ..parking(2) };
         let mut topology = Topology::single(config, || 0).unwrap();
         let group = topology.stage("group").share(2, |_| {
@@ -148,7 +153,8 @@ fn sibling_of_one_that_fails() {
 /// The last reader leaves while one producer writes: no other gets a claim for that slot.
 #[test]
 fn last_reader_closes() {
-    Model { preemptions: 2, executions: 100, outcomes: &[] }.check(|| {
+    let outcomes = &["published false, false", "published false, true", "published true, false"];
+    Model { preemptions: 3, executions: 1000, outcomes }.check(|| {
         let mut topology = Topology::multi(trying(1), || 0).unwrap();
         let (_, reader) = topology.stage("reader").consumer();
         let (_bus, mut producer) = start(topology);

@@ -3,68 +3,95 @@
 
 use loom::thread::{self, yield_now};
 use loom_tests::{Model, attempt, saw, start, trying};
-use ringway::{BusConfig, Single, Topology, Wait, Worker};
+use ringway::{Access, Single, Topology, TryReadError, Wait, Worker, spmc};
 
 fn topology(capacity: usize) -> Topology<u64, Single> {
-    let config = BusConfig { batch_max: 1, ..trying(capacity) };
-    Topology::single(config, || 0).unwrap()
+    Topology::single(trying(capacity), || 0).unwrap()
 }
 
 /// What a member gets next.
-fn read_one(worker: &mut Worker<u64>) -> Result<u64, ringway::TryReadError> {
+fn read_one<A: Access>(worker: &mut Worker<u64, A>) -> Result<u64, TryReadError>
+where
+    for<'b> &'b ringway::Batch<'b, u64, A>: IntoIterator<Item = &'b u64>,
+{
     worker.try_read().map(|batch| {
-        let events: Vec<u64> = batch.iter().copied().collect();
-        assert_eq!(events.len(), 1);
-        events[0]
+        assert_eq!(batch.len(), 1);
+        *(&batch).into_iter().next().unwrap()
     })
 }
 
 /// Two members read while the producer goes on into the slots that they free.
 #[test]
 fn frontier() {
-    Model { preemptions: 2, executions: 1000, outcomes: &[] }.check(|| {
-        let mut topology = topology(2);
-        let (_, worker) = topology.stage("members").workers();
-        let (_bus, mut producer) = start(topology);
+    let outcomes = &["third false, read 0 and 2", "third false, read 1 and 1", "third true, read 0 and 2", "third true, read 1 and 1", "third true, read 1 and 2"];
+    Model { preemptions: 2, executions: 10000, outcomes }.check(|| {
+        let (mut producer, mut worker) = spmc(2);
         producer.try_publish_slice(&[1, 2]).unwrap();
-        let members = [worker.clone(), worker].map(|mut worker| {
-            thread::spawn(move || {
-                let read: Vec<u64> = (0..2).filter_map(|_| read_one(&mut worker).ok()).collect();
-                (worker, read)
-            })
+        let mut other = worker.clone();
+        let member = thread::spawn(move || {
+            let read: Vec<u64> = (0..2).filter_map(|_| read_one(&mut other).ok()).collect();
+            (other, read)
         });
-        let third = attempt(|| producer.try_publish(3));
-        let ends = members.map(|member| member.join().unwrap());
-        let mut read: Vec<u64> = ends.iter().flat_map(|(_, read)| read).copied().collect();
-        saw(format!("third {}, read {} and {}", third.is_some(), ends[0].1.len(), ends[1].1.len()));
+        let publishing = thread::spawn(move || {
+            yield_now();
+            let third = attempt(|| producer.try_publish(3)).is_some();
+            (producer, third)
+        });
+        let mut read: Vec<u64> = read_one(&mut worker).into_iter().collect();
+        let (_other, others) = member.join().unwrap();
+        let (_producer, third) = publishing.join().unwrap();
+        saw(format!("third {third}, read {} and {}", read.len(), others.len()));
+        read.extend(others);
         read.sort_unstable();
         assert!([1, 2, 3].starts_with(&read), "read {read:?}");
+    });
+}
+
+/// A member goes on to the next event: a frontier at its new start says that it is done with the one before.
+#[test]
+fn next_claim() {
+    let outcomes = &["full", "published"];
+    Model { preemptions: 3, executions: 100, outcomes }.check(|| {
+        let mut topology = topology(2);
+        let (_, mut worker) = topology.stage("members").workers();
+        let (_bus, mut producer) = start(topology);
+        producer.try_publish_slice(&[1, 2]).unwrap();
+        let _idle = worker.clone(); // so that the other takes one at a time
+        let publishing = thread::spawn(move || {
+            yield_now();
+            let third = attempt(|| producer.try_publish(3)).is_some();
+            (producer, third)
+        });
+        assert_eq!((read_one(&mut worker), read_one(&mut worker)), (Ok(1), Ok(2)));
+        let (_producer, third) = publishing.join().unwrap();
+        saw(if third { "published" } else { "full" });
     });
 }
 
 /// A member that has just joined claims an event: whoever sees the claim looks at the new member too.
 #[test]
 fn new_member() {
-    Model { preemptions: 3, executions: 50, outcomes: &[] }.check(|| {
-        let mut topology = topology(1);
-        let (_, worker) = topology.stage("members").workers();
-        let (_bus, mut producer) = start(topology);
+    let outcomes = &["full", "published"];
+    Model { preemptions: 3, executions: 10, outcomes }.check(|| {
+        let (mut producer, worker) = spmc(1);
         producer.try_publish(1).unwrap();
-        let member = thread::spawn(move || {
-            let mut joined = worker.clone();
-            assert_eq!(read_one(&mut joined), Ok(1));
-            (worker, joined)
+        let publishing = thread::spawn(move || {
+            yield_now();
+            let second = attempt(|| producer.try_publish(2)).is_some();
+            (producer, second)
         });
-        let second = attempt(|| producer.try_publish(2));
-        saw(if second.is_some() { "published" } else { "full" });
-        drop(member.join().unwrap());
+        let mut joined = worker.clone();
+        assert_eq!(read_one(&mut joined), Ok(1));
+        let (_producer, second) = publishing.join().unwrap();
+        saw(if second { "published" } else { "full" });
     });
 }
 
 /// A member that loses a claim has held the frontier back for a moment: it wakes a producer that fell asleep on that.
 #[test]
 fn lost_claim() {
-    Model { preemptions: 2, executions: 1000, outcomes: &[] }.check(|| {
+    let outcomes = &["[1, 2]", "[1]", "[2, 1]"];
+    Model { preemptions: 2, executions: 30000, outcomes }.check(|| {
         let mut topology = topology(1);
         topology.producer_wait(Wait::Park);
         let (_, worker) = topology.stage("members").workers();
@@ -87,7 +114,8 @@ fn lost_claim() {
 /// overwrite what all of them have read.
 #[test]
 fn members_leave() {
-    Model { preemptions: 2, executions: 1000, outcomes: &[] }.check(|| {
+    let outcomes = &["1 published, 1 read", "2 published, 1 read", "2 published, 2 read"];
+    Model { preemptions: 2, executions: 7000, outcomes }.check(|| {
         let mut topology = topology(1);
         let (_, worker) = topology.stage("members").workers();
         let (_, mut other) = topology.stage("other").consumer();

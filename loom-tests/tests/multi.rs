@@ -16,13 +16,12 @@ fn read_on(reader: &mut Consumer<u64>, read: &mut Vec<u64>) {
 #[test]
 fn last_place() {
     let outcomes = &["1 accepted", "2 accepted"];
-    Model { preemptions: 2, executions: 500, outcomes }.check(|| {
+    Model { preemptions: 3, executions: 7000, outcomes }.check(|| {
         let mut topology = Topology::multi(trying(1), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();
         let (_bus, producer) = start(topology);
-        let writers = [(1, producer.clone()), (2, producer)].map(|(event, mut producer)| {
-            thread::spawn(move || attempt(|| producer.try_publish(event)).map(|_| event))
-        });
+        let writers = [(1, producer.clone()), (2, producer)]
+            .map(|(event, mut producer)| thread::spawn(move || attempt(|| producer.try_publish(event)).map(|_| event)));
         let mut read = Vec::new();
         for _ in 0..2 {
             yield_now();
@@ -41,7 +40,7 @@ fn last_place() {
 #[test]
 fn abandoned() {
     let outcomes = &["the first", "the second"];
-    Model { preemptions: 2, executions: 100, outcomes }.check(|| {
+    Model { preemptions: 3, executions: 10000, outcomes }.check(|| {
         let mut topology = Topology::multi(trying(2), || 0).unwrap();
         let (stage, mut reader) = topology.stage("reader").consumer();
         let (_, mut next) = topology.stage("next").after([stage]).consumer();
@@ -69,7 +68,7 @@ fn abandoned() {
 #[test]
 fn abandoned_slot_is_reused() {
     let outcomes = &["Full", "read [2]", "read []"];
-    Model { preemptions: 3, executions: 50, outcomes }.check(|| {
+    Model { preemptions: 3, executions: 500, outcomes }.check(|| {
         let mut topology = Topology::multi(trying(1), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();
         let (_bus, mut producer) = start(topology);

@@ -19,7 +19,8 @@ fn read_all(reader: &mut Consumer<u64>) -> (Vec<u64>, Ended) {
 /// A multi-producer bus is closed while a producer claims: delivered is what answered `Ok`, no more and no less.
 #[test]
 fn close_races_with_claim() {
-    Model { preemptions: 2, executions: 100, outcomes: &[] }.check(|| {
+    let outcomes = &["accepted 0", "accepted 1", "accepted 2"];
+    Model { preemptions: 2, executions: 20000, outcomes }.check(|| {
         let mut topology = Topology::multi(trying(2), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").wait(Wait::Park).consumer();
         let (bus, mut producer) = start(topology);
@@ -38,7 +39,15 @@ fn close_races_with_claim() {
 /// The last of two producers closes the bus: what both published is delivered.
 #[test]
 fn last_producer_closes() {
-    Model { preemptions: 2, executions: 100, outcomes: &[] }.check(|| {
+    let outcomes = &[
+        "read None, then [1, 2]",
+        "read None, then [2, 1]",
+        "read Some([1, 2]), then []",
+        "read Some([1]), then [2]",
+        "read Some([2, 1]), then []",
+        "read Some([2]), then [1]",
+    ];
+    Model { preemptions: 3, executions: 9000, outcomes }.check(|| {
         let mut topology = Topology::multi(trying(2), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();
         let (_bus, producer) = start(topology);
@@ -59,13 +68,13 @@ fn last_producer_closes() {
 /// A single producer answers `close` by its next call or its drop, and wakes the reader then.
 #[test]
 fn single_producer_answers_close() {
-    Model { preemptions: 2, executions: 100, outcomes: &[] }.check(|| {
+    let outcomes = &["accepted 0", "accepted 1", "accepted 2"];
+    Model { preemptions: 2, executions: 30000, outcomes }.check(|| {
         let mut topology = Topology::single(trying(2), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").wait(Wait::Park).consumer();
         let (bus, mut producer) = start(topology);
-        let writer = thread::spawn(move || {
-            (1..=2).filter(|&event| producer.try_publish(event).is_ok()).collect::<Vec<u64>>()
-        });
+        let writer =
+            thread::spawn(move || (1..=2).filter(|&event| producer.try_publish(event).is_ok()).collect::<Vec<u64>>());
         bus.close();
         let end = read_all(&mut reader);
         let accepted = writer.join().unwrap();
@@ -77,7 +86,8 @@ fn single_producer_answers_close() {
 /// A producer that sleeps on a full ring is woken by `close`, and the reader after it.
 #[test]
 fn close_wakes_producer() {
-    Model { preemptions: 2, executions: 100, outcomes: &[] }.check(|| {
+    let outcomes = &["awake", "slept"];
+    Model { preemptions: 4, executions: 100, outcomes }.check(|| {
         let mut topology = Topology::single(parking(1), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();
         let (bus, mut producer) = start(topology);
@@ -97,7 +107,8 @@ fn close_wakes_producer() {
 /// `halt` wakes a reader and a producer that sleep.
 #[test]
 fn halt_wakes_everybody() {
-    Model { preemptions: 2, executions: 100, outcomes: &[] }.check(|| {
+    let outcomes = &["slept 0 and 0", "slept 0 and 1", "slept 1 and 0", "slept 1 and 1"];
+    Model { preemptions: 3, executions: 40000, outcomes }.check(|| {
         let mut topology = Topology::multi(parking(1), || 0).unwrap();
         let (first, reader) = topology.stage("first").consumer();
         let (_, mut next) = topology.stage("next").after([first]).consumer();

@@ -3,16 +3,14 @@
 
 use loom::thread::{self, yield_now};
 use loom_tests::{Model, attempt, saw, start, trying};
-use ringway::Topology;
+use ringway::{Topology, spsc};
 
 /// Two events share one slot: the reader sees each of them whole, and the producer does not overwrite the first too early.
 #[test]
 fn slot_is_reused() {
     let outcomes = &["published 1, read 0", "published 1, read 1", "published 2, read 1", "published 2, read 2"];
-    Model { preemptions: 4, executions: 500, outcomes }.check(|| {
-        let mut topology = Topology::single(trying(1), || 0).unwrap();
-        let (_, mut reader) = topology.stage("reader").consumer_mut();
-        let (_bus, mut producer) = start(topology);
+    Model { preemptions: 4, executions: 200, outcomes }.check(|| {
+        let (mut producer, mut reader) = spsc(1);
         let writer = thread::spawn(move || {
             (1..=2).take_while(|&event| attempt(|| producer.try_publish(event)).is_some()).count()
         });
@@ -30,7 +28,8 @@ fn slot_is_reused() {
 /// A stage edits events, the next one reads them: it sees all edits, and the producer waits for both.
 #[test]
 fn pipeline() {
-    Model { preemptions: 2, executions: 500, outcomes: &["read 0", "read 1", "read 2"] }.check(|| {
+    let outcomes = &["read 0", "read 1", "read 2"];
+    Model { preemptions: 3, executions: 3000, outcomes }.check(|| {
         let mut topology = Topology::single(trying(1), || 0).unwrap();
         let (edited, mut editor) = topology.stage("editor").consumer_mut();
         let (_, mut reader) = topology.stage("reader").after([edited]).consumer();
@@ -62,8 +61,8 @@ fn pipeline() {
 /// A claim that is dropped publishes nothing; its slots and sequences are used again.
 #[test]
 fn dropped_claim() {
-    let outcomes = &["read [1, 2]", "read [1], then [2]", "read [1], then []", "read [], then []"];
-    Model { preemptions: 3, executions: 20, outcomes }.check(|| {
+    let outcomes = &["read [1, 2], then []", "read [1], then [2]", "read [1], then []", "read [], then [1, 2]", "read [], then [1]", "read [], then []"];
+    Model { preemptions: 3, executions: 100, outcomes }.check(|| {
         let mut topology = Topology::single(trying(2), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();
         let (_bus, mut producer) = start(topology);
@@ -74,11 +73,8 @@ fn dropped_claim() {
         let mut read = || reader.try_read().map_or(Vec::new(), |batch| batch.iter().copied().collect());
         let first: Vec<u64> = read();
         let second: Vec<u64> = read();
-        match &*first {
-            [1, 2] => saw("read [1, 2]"),
-            [] | [1] => saw(format!("read {first:?}, then {second:?}")),
-            _ => panic!("read {first:?}"),
-        }
+        assert!([1, 2].starts_with(&[&*first, &*second].concat()), "read {first:?}, then {second:?}");
+        saw(format!("read {first:?}, then {second:?}"));
         writer.join().unwrap();
     });
 }

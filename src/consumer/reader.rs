@@ -23,6 +23,7 @@ pub(crate) struct Reader<T> {
     /// This stage's own entry.
     index: usize,
     batch_max: u64,
+    tail_pauses: u32,
 }
 
 impl<T> Reader<T> {
@@ -33,6 +34,7 @@ impl<T> Reader<T> {
         after: UpstreamNames,
         index: usize,
         batch_max: usize,
+        tail_pauses: u32,
     ) -> Self {
         let upstream = match &*after {
             [] => Upstream::Producers,
@@ -41,16 +43,17 @@ impl<T> Reader<T> {
         Self {
             ring: ring.clone(),
             signals: signals.clone(),
-            barrier: Barrier::new(upstream),
+            barrier: Barrier::new(upstream, tail_pauses),
             names: after,
             index,
             batch_max: batch_max as u64,
+            tail_pauses,
         }
     }
 
     /// Another reader of the same stage.
     pub(crate) fn duplicate(&self) -> Self {
-        Self::new(&self.ring, &self.signals, self.names.clone(), self.index, self.batch_max as usize)
+        Self::new(&self.ring, &self.signals, self.names.clone(), self.index, self.batch_max as usize, self.tail_pauses)
     }
 
     #[inline(always)]

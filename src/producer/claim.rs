@@ -2,7 +2,7 @@
 
 use crate::producer::{ProducerKind, Single};
 use crate::ring::cursor::Counters;
-use crate::ring::sequencer::Claimed;
+use crate::ring::sequencer::{Claimed, Sequencer};
 use crate::ring::slots::IterMut;
 use crate::sequence::{Sequence, SequenceRange};
 use crate::sync::step;
@@ -76,7 +76,7 @@ impl<T, K: ProducerKind> Claim<'_, T, K> {
     #[inline(always)]
     pub(super) fn put(mut self, event: T) -> Sequence {
         let sequence = self.claimed.put(event);
-        self.notifier.counters.count_batch(1);
+        self.count_one();
         Sequence::new(sequence)
     }
 
@@ -84,8 +84,16 @@ impl<T, K: ProducerKind> Claim<'_, T, K> {
     #[inline(always)]
     pub(super) fn put_with(mut self, write: impl FnOnce(&mut T)) -> Sequence {
         let sequence = self.claimed.put_with(write);
-        self.notifier.counters.count_batch(1);
+        self.count_one();
         Sequence::new(sequence)
+    }
+
+    /// A single producer's events are counted by its position.
+    #[inline(always)]
+    fn count_one(&self) {
+        if K::Sequencer::MULTI {
+            self.notifier.counters.events.add(1);
+        }
     }
 
     /// Publishes all of them.

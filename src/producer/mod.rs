@@ -334,16 +334,16 @@ impl<T, K: ProducerKind> Producer<T, K> {
 
     #[inline(always)]
     fn reserve(&mut self, least: u64, most: u64, until: Until) -> Result<Grant<K>, ClaimError> {
-        match self.reserve_now(least, most) {
-            Ok(grant) => Ok(grant),
-            Err(refused) => self.reserve_slowly(refused, least, most, until),
+        match self.reserve_known(most) {
+            Some(grant) => Ok(grant),
+            None => self.reserve_slowly(least, most, until),
         }
     }
 
     #[inline(always)]
-    fn reserve_now(&mut self, least: u64, most: u64) -> Result<Grant<K>, Refused> {
+    fn reserve_known(&mut self, count: u64) -> Option<Grant<K>> {
         self.note_thread();
-        self.sequencer.reserve(&self.ring.core, least, most)
+        self.sequencer.reserve_known(&self.ring.core, count)
     }
 
     /// A bus that is shut down must know which thread its single producer is used by.
@@ -362,15 +362,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
 
     #[cold]
     #[inline(never)]
-    fn reserve_slowly(
-        &mut self,
-        refused: Refused,
-        least: u64,
-        most: u64,
-        until: Until,
-    ) -> Result<Grant<K>, ClaimError> {
-        let deadline = match (refused, until) {
-            (Refused::Closed, _) => {
+    fn reserve_slowly(&mut self, least: u64, most: u64, until: Until) -> Result<Grant<K>, ClaimError> {
+        let deadline = match (self.sequencer.reserve(&self.ring.core, least, most), until) {
+            (Ok(grant), _) => return Ok(grant),
+            (Err(Refused::Closed), _) => {
                 self.tell_closed();
                 return Err(ClaimError::Closed);
             }
@@ -397,16 +392,16 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// Two ways to the same end: a slow one would keep the fast one's values in memory.
     #[inline(always)]
     fn put(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
-        match self.reserve_now(1, 1) {
-            Ok(grant) => Ok(self.begin(grant, false).put(event)),
-            Err(refused) => self.put_slowly(event, refused, until),
+        match self.reserve_known(1) {
+            Some(grant) => Ok(self.begin(grant, false).put(event)),
+            None => self.put_slowly(event, until),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn put_slowly(&mut self, event: T, refused: Refused, until: Until) -> Result<Sequence, (T, ClaimError)> {
-        match self.reserve_slowly(refused, 1, 1, until) {
+    fn put_slowly(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
+        match self.reserve_slowly(1, 1, until) {
             Ok(grant) => Ok(self.begin(grant, false).put(event)),
             Err(reason) => Err((event, reason)),
         }

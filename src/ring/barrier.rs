@@ -5,7 +5,7 @@
 //! unpublished or still being edited.
 
 use crate::ring::{Core, Ring};
-use crate::sync::step;
+use crate::sync::{pause, step};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -57,11 +57,23 @@ pub(crate) struct Barrier {
     upstream: Upstream,
     /// The greatest position that all upstream stages are known to have passed; a group's frontier can step back.
     reached: Cell<u64>,
+    /// The last read took several events, and all there were.
+    at_tail: Cell<bool>,
+    tail_pauses: u32,
 }
 
 impl Barrier {
-    pub(crate) fn new(upstream: Upstream) -> Self {
-        Self { upstream, reached: Cell::new(0) }
+    pub(crate) fn new(upstream: Upstream, tail_pauses: u32) -> Self {
+        Self { upstream, reached: Cell::new(0), at_tail: Cell::new(false), tail_pauses }
+    }
+
+    /// While events stream, lets producers get ahead before it looks at the lines that they are writing: a reader at their heels
+    /// takes each line away several times. A lone event is never kept waiting.
+    #[inline(always)]
+    fn keep_distance(&self) {
+        if self.at_tail.replace(false) {
+            (0..self.tail_pauses).for_each(|_| pause());
+        }
     }
 
     /// What may be read from `next` on, at most `most` sequences and never none.
@@ -71,10 +83,15 @@ impl Barrier {
             return Err(Stop::Halted);
         }
         match &self.upstream {
-            Upstream::Producers => match ring.slots.published(next, most) {
-                0 => Err(idle(&ring.core, next, None, false)),
-                count => Ok(Readable(next..next + count)),
-            },
+            Upstream::Producers => {
+                self.keep_distance();
+                let count = ring.slots.published(next, most);
+                if count == 0 {
+                    return Err(idle(&ring.core, next, None, false));
+                }
+                self.at_tail.set(count > 1 && count < most);
+                Ok(Readable(next..next + count))
+            }
             Upstream::Stages(stages) => {
                 if self.reached.get() <= next {
                     let (least, behind, retired) = least(&ring.core, stages);

@@ -25,7 +25,7 @@ pub(crate) mod slots;
 pub(crate) mod table;
 
 use crate::error::Error;
-use crate::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, at, ring_number, step};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, ring_number, step};
 use crossbeam_utils::CachePadded;
 use cursor::{Counters, POSITION};
 use slots::Slots;
@@ -123,6 +123,13 @@ impl Core {
         self.head.load(Ordering::Acquire) & POSITION
     }
 
+    /// The next sequence, asked by the only producer.
+    #[inline(always)]
+    fn own_position(&self) -> u64 {
+        // relaxed: only the caller writes it
+        self.head.load(Ordering::Relaxed) & POSITION
+    }
+
     #[inline(always)]
     pub(crate) fn is_open(&self) -> bool {
         // pairs: STATUS (raise)
@@ -164,15 +171,15 @@ impl Core {
             self.head.swap(self.position() | CLOSED, Ordering::AcqRel); // pairs: HEAD; a mutant
         }
         // pairs: STATUS (is_open, is_halted)
-        self.status.state.fetch_max(state, at("status_release", Ordering::AcqRel));
+        self.status.state.fetch_max(state, Ordering::AcqRel);
     }
 
     /// The only producer of a single-producer ring will publish nothing more.
     fn seal(&self, position: u64) {
         // pairs: HEAD (closing)
-        self.head.store(position | CLOSED, at("seal_release", Ordering::Release));
+        self.head.store(position | CLOSED, Ordering::Release);
         // pairs: STATUS (is_open)
-        self.status.state.fetch_max(CLOSING, at("status_release", Ordering::AcqRel));
+        self.status.state.fetch_max(CLOSING, Ordering::AcqRel);
     }
 
     #[inline]
@@ -256,7 +263,7 @@ impl Core {
         all.retain(|one| !PlainArc::ptr_eq(one, counters));
         drop(all);
         // pairs: PRODUCERS (itself): whoever closes comes after every other producer's claims
-        self.producers_living.fetch_sub(1, at("producers_acqrel", Ordering::AcqRel)) == 1
+        self.producers_living.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// What each living producer did.

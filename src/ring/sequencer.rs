@@ -26,6 +26,10 @@ pub trait Sequencer: Sized {
     #[doc(hidden)]
     fn new() -> Self;
 
+    /// Gets room for `count` events if it is known to be there without a look at any cursor.
+    #[doc(hidden)]
+    fn reserve_known(&mut self, core: &Core, count: u64) -> Option<Self::Grant>;
+
     /// Gets room for `most` events if there is, else for as many as there is, but at least `least`. Never waits.
     #[doc(hidden)]
     fn reserve(&mut self, core: &Core, least: u64, most: u64) -> Result<Self::Grant, Refused>;

@@ -9,12 +9,11 @@ use crate::ring::sequencer::{Claimed, Refused, Sequencer};
 use crate::ring::slots::WriteToken;
 use crate::ring::{Core, Ring};
 use crate::sync::Ordering;
-use std::cell::Cell;
 
+/// The next sequence stands in `head` alone: each store more that a publication makes is one less that can wait, behind a
+/// line on its way from the reader's core, for its own line to come.
 #[derive(Debug)]
 pub struct SingleSequencer {
-    /// The next sequence. A `Cell`: a claim borrows the sequencer for as long as it lives.
-    next: Cell<u64>,
     /// Sequences below have room; only grows.
     limit: u64,
     /// The cursor that was least when the ring was last found full.
@@ -29,7 +28,7 @@ impl SingleSequencer {
     /// Reads the cursors again; the room there is then, at least `least`.
     #[cold]
     fn refresh(&mut self, core: &Core, least: u64, most: u64) -> Result<Room, Refused> {
-        let next = self.next.get();
+        let next = core.own_position();
         if let Some((index, seen)) = self.behind
             && self.limit - next < least
             && core.table.entry(index).snapshot() == seen
@@ -51,7 +50,7 @@ impl SingleSequencer {
     /// The bus is closing: nothing more will be published.
     #[cold]
     fn answer(&self, core: &Core) -> Refused {
-        core.seal(self.next.get());
+        core.seal(core.own_position());
         Refused::Closed
     }
 }
@@ -62,20 +61,24 @@ impl Sequencer for SingleSequencer {
     type Grant = Room;
 
     fn new() -> Self {
-        Self { next: Cell::new(0), limit: 0, behind: None }
+        Self { limit: 0, behind: None }
     }
 
     #[inline(always)]
+    fn reserve_known(&mut self, core: &Core, count: u64) -> Option<Room> {
+        (core.is_open() && core.own_position() + count <= self.limit).then_some(Room(count))
+    }
+
     fn reserve(&mut self, core: &Core, least: u64, most: u64) -> Result<Room, Refused> {
         if !core.is_open() {
             return Err(self.answer(core));
         }
-        if self.next.get() + most <= self.limit { Ok(Room(most)) } else { self.refresh(core, least, most) }
+        self.reserve_known(core, most).map_or_else(|| self.refresh(core, least, most), Ok)
     }
 
     #[inline(always)]
     fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, room: Room) -> Claimed<'s, T, Self> {
-        let start = self.next.get();
+        let start = ring.core.own_position();
         let range = start..start + room.0;
         assert!(range.end <= self.limit, "room is used once");
         // SAFETY: this producer is the only one, and the claim borrows it mutably, so no other write token lives. Below the limit
@@ -88,7 +91,6 @@ impl Sequencer for SingleSequencer {
 
     #[inline(always)]
     fn pass(&self, core: &Core, end: u64) {
-        self.next.set(end);
         // relaxed: ordered before the mark's Release store; whoever joins fences between its insertion and its look (JOIN-FENCE)
         core.head.store(end, Ordering::Relaxed);
     }
@@ -96,6 +98,6 @@ impl Sequencer for SingleSequencer {
     fn abandon<T>(&self, _: &Core, _: &mut WriteToken<'_, T>) {}
 
     fn close(&self, core: &Core) {
-        core.seal(self.next.get());
+        core.seal(core.own_position());
     }
 }

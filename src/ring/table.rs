@@ -9,7 +9,7 @@
 
 use crate::ring::cursor::{Cursor, Snapshot};
 use crate::ring::group::Group;
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, at, fence};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::OnceLock;
 
 pub(crate) struct Table {
@@ -39,7 +39,7 @@ impl Entry {
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
         // pairs: STOP (stop)
-        self.stopped.load(at("stop_acquire", Ordering::Acquire))
+        self.stopped.load(Ordering::Acquire)
     }
 
     pub(crate) fn group(&self) -> Option<&Group> {

@@ -4,8 +4,8 @@ mod latency;
 
 pub use latency::{Latency, LatencySummary};
 
-use crate::ring::Core;
 use crate::ring::cursor::Counters;
+use crate::ring::{Core, Kind};
 
 /// What a bus has done so far: read at one moment, each word for itself, without stopping anybody.
 ///
@@ -56,7 +56,7 @@ pub struct StageStats {
 pub struct ProducerStats {
     /// Events published.
     pub events: u64,
-    /// Publications: single events, or chunks of a batch.
+    /// Chunks of events published together, by the batch verbs and by claims.
     pub batches: u64,
     /// How often it found the ring full and had to wait.
     pub stalls: u64,
@@ -96,9 +96,12 @@ impl StageStats {
 }
 
 impl ProducerStats {
-    pub(crate) fn of(counters: &Counters) -> Self {
+    pub(crate) fn of(core: &Core, counters: &Counters) -> Self {
         Self {
-            events: counters.events.get(),
+            events: match core.kind() {
+                Kind::Single => core.position(), // saves it a count of its own
+                Kind::Multi => counters.events.get(),
+            },
             batches: counters.batches.get(),
             stalls: counters.stalls.get(),
             parks: counters.parks.get(),

@@ -378,7 +378,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
 
     fn reader(&self, entry: usize) -> Reader<T> {
         let plan = &*self.plan;
-        Reader::new(&plan.ring, &plan.signals, self.upstream(), entry, self.batch_max)
+        Reader::new(&plan.ring, &plan.signals, self.upstream(), entry, self.batch_max, plan.config.tail_pauses)
     }
 
     /// The entries of all stages that this one comes after.

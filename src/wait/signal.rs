@@ -108,9 +108,6 @@ impl Entry {
     /// Wakes the sleeper, if there is one.
     fn wake(&self) -> bool {
         // pairs: ENTRY (set)
-        if !step("busy_unnoted") && self.state.load(Ordering::Acquire) != IDLE {
-            return false; // pairs: ENTRY; a mutant
-        }
         if self.state.fetch_or(WAKING, Ordering::AcqRel) != IDLE {
             return false;
         }
@@ -176,10 +173,12 @@ impl Signals {
         if self.word(signal).fetch_and(!ARMED, at("armed_acquire", Ordering::AcqRel)) & ARMED == 0 {
             return 0; // another waker has taken it, and wakes them
         }
+        let most = if step("one_woken") { usize::MAX } else { 1 };
         self.waiters
             .iter()
             // relaxed: written before the word was armed; an entry that watches something else by now has looked again
             .filter(|entry| entry.watches.load(Ordering::Relaxed) == signal.0 && entry.wake())
+            .take(most)
             .count() as u64
     }
 
@@ -213,8 +212,6 @@ impl Signals {
     /// Nobody need wake this one any more.
     pub(crate) fn disarm(&self, entry: usize) {
         // a waker at work takes the sleeper itself; at worst it wakes a thread that is awake
-        if step("disarm") {
-            self.waiters.entry(entry).set(None);
-        }
+        self.waiters.entry(entry).set(None);
     }
 }

@@ -90,7 +90,14 @@ impl Pool {
                 }
             }
         };
-        let threads = (0..threads).map(|_| thread::spawn({ let woken = woken.clone(); move || run(woken) })).collect();
+        let threads = (0..threads)
+            .map(|_| {
+                thread::spawn({
+                    let woken = woken.clone();
+                    move || run(woken)
+                })
+            })
+            .collect();
         Self { ready, threads }
     }
 

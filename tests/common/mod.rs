@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "every test file is a crate of its own, and none uses all of this")]
 
 pub(crate) mod executor;
+pub(crate) mod payload;
+pub(crate) mod script;
 
 use ringway::{BusConfig, Consumer, Exclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -85,6 +87,13 @@ impl<T> Log<T> {
 
     pub(crate) fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub(crate) fn contains(&self, item: &T) -> bool
+    where
+        T: PartialEq,
+    {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(item)
     }
 
     /// What is in it, which is then empty.
