@@ -198,6 +198,16 @@ pub enum ReadDeadlineError {
     Ended(Ended),
 }
 
+impl ReadDeadlineError {
+    /// The error of a read that waits as long as it takes.
+    pub(crate) fn without_deadline(self) -> Ended {
+        match self {
+            Self::Ended(ended) => ended,
+            Self::TimedOut => unreachable!("there is no deadline"),
+        }
+    }
+}
+
 impl fmt::Display for ReadDeadlineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,5 @@
 //! What goes in comes out: every verb, batches, claims, order and completeness, on the queues without a topology.
+#![expect(clippy::unwrap_used, reason = "the lint does not see that functions called by tests are tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! A full ring: what each verb does about it, who would wait for itself, and more threads than cores.
+#![expect(clippy::unwrap_used, reason = "the lint does not see that functions called by tests are tests")]
 
 mod common;
 
@@ -155,13 +156,45 @@ fn closures_and_iterators_do_not_wait_through_a_clone() {
         tx.publish_with(filling).unwrap();
         assert!(rx.try_read().unwrap().iter().eq(&[1, 2]));
         let mut other = tx.clone();
-        let yielding = [1].into_iter().map(|event| {
+        let yielding = [1].into_iter().inspect(|_| {
             other.publish(2).unwrap();
             would_deadlock(&mut other);
-            event
         });
         tx.publish_batch(yielding).unwrap();
         assert!(rx.try_read().unwrap().iter().eq(&[1, 2]));
+    });
+}
+
+/// An event that publishes another one when it is dropped.
+#[derive(Default)]
+struct Echo(Option<(Producer<Echo, Multi>, channel::Sender<String>)>);
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        if let Some((mut tx, told)) = self.0.take() {
+            let refused = tx.publish(Echo(None)).map_err(|refused| refused.to_string());
+            told.send(refused.unwrap_err()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_drop_of_an_overwritten_event_does_not_wait_through_a_clone() {
+    limited(|| {
+        let (mut tx, mut rx) = mpsc::<Echo>(1);
+        let (tell, told) = channel::channel();
+        for lap in 0..3 {
+            let echo = Echo(Some((tx.clone(), tell.clone())));
+            tx.publish(echo).unwrap();
+            drop(rx.read().unwrap());
+            match lap {
+                0 => tx.publish(Echo(None)).unwrap(),
+                1 => tx.try_publish(Echo(None)).unwrap(),
+                _ => common::executor::block_on(tx.publish_async(Echo(None))).unwrap(),
+            };
+            assert!(told.recv().unwrap().contains("wait for itself"));
+            drop(rx.read().unwrap());
+        }
     });
 }
 

@@ -58,8 +58,9 @@ impl Case {
     /// A handler that checks and notes what it gets.
     fn handler(&mut self, stage: &'static str) -> impl FnMut(&Payload, Delivery) + Send + use<> {
         let (seen, progress, index) = (self.seen(stage), self.progress.clone(), self.stages.len() - 1);
+        let mut random = self.random.fork();
         move |event, at| {
-            seen.push((at.sequence.get(), event.read()));
+            seen.push((at.sequence.get(), event.watch(&mut random)));
             progress.0[index].store(at.sequence.get() + 1, Ordering::SeqCst);
         }
     }
@@ -77,7 +78,7 @@ impl Case {
                 let Some(batch) = read else { break };
                 let first = batch.sequences().start().get();
                 assert!(batch.len() <= batch.sequences().len());
-                for (offset, id) in batch.iter().map(Payload::read).enumerate() {
+                for (offset, id) in batch.iter().map(|event| event.watch(&mut random)).enumerate() {
                     let handled = upstream.as_ref().is_none_or(|upstream| upstream.contains(&(u64::MAX, id)));
                     assert!(handled, "{id:?} comes after the stage before");
                     seen.push((first + offset as u64, id)); // exact where nothing is abandoned
@@ -99,14 +100,13 @@ impl Case {
                     if random.once_in(6) {
                         worker = worker.clone(); // a new member comes, then the old one goes
                     }
-                    let guest = random.once_in(8).then(|| worker.clone());
-                    if let Some(mut guest) = guest {
-                        if let Ok(batch) = guest.try_read() {
-                            batch.iter().for_each(|event| seen.push((u64::MAX, event.read())));
-                        }
+                    if random.once_in(8)
+                        && let Ok(batch) = worker.clone().try_read()
+                    {
+                        batch.iter().for_each(|event| seen.push((u64::MAX, event.watch(&mut random))));
                     }
                     let Ok(batch) = worker.read() else { break };
-                    batch.iter().for_each(|event| seen.push((u64::MAX, event.read())));
+                    batch.iter().for_each(|event| seen.push((u64::MAX, event.watch(&mut random))));
                     if random.once_in(10) {
                         std::mem::forget(batch);
                     }
@@ -117,11 +117,7 @@ impl Case {
     }
 
     /// Starts the bus, publishes from one or two threads, waits for the end, and checks everything.
-    fn run<K: ProducerKind>(
-        mut self,
-        topology: Topology<Payload, K>,
-        clone: Option<fn(&Producer<Payload, K>) -> Producer<Payload, K>>,
-    ) -> Self {
+    fn run<K: ProducerKind>(mut self, topology: Topology<Payload, K>, clone: Option<CloneProducer<K>>) -> Self {
         let (bus, first) = topology.start().expect("a valid topology");
         let second = clone.map(|clone| clone(&first));
         let (multi, sees_all) = (second.is_some(), self.stages.iter().all(|(stage, _)| DIAMOND.contains(stage)));
@@ -174,7 +170,8 @@ fn multi(case: &Case) -> Topology<Payload, Multi> {
     Topology::multi(case.config(), Payload::default).expect("a valid config")
 }
 
-const CLONE: Option<fn(&Producer<Payload, Multi>) -> Producer<Payload, Multi>> = Some(Clone::clone);
+type CloneProducer<K> = fn(&Producer<Payload, K>) -> Producer<Payload, K>;
+const CLONE: Option<CloneProducer<Multi>> = Some(Clone::clone);
 
 fn diamond<K: ProducerKind>(case: &mut Case, topology: &mut Topology<Payload, K>) {
     let left = topology.stage("left").handle(case.handler("left"));
@@ -215,13 +212,15 @@ fn broadcast_and_join() {
 fn editing_chain<K: ProducerKind>(case: &mut Case, topology: &mut Topology<Payload, K>) {
     let mut first = case.handler("edit");
     // each stage edits every event and leaves it whole
+    let mut random = case.random.fork();
     let edit = topology.stage("edit").handle_mut(move |event, at| {
-        let Id { producer, count } = event.read();
+        let Id { producer, count } = event.watch(&mut random);
         event.write(Id { producer: producer + 10, count });
         first(&Payload::new(Id { producer, count }), at);
     });
-    let back = topology.stage("edit back").after([edit]).handle_mut(|event, _| {
-        let Id { producer, count } = event.read();
+    let mut random = case.random.fork();
+    let back = topology.stage("edit back").after([edit]).handle_mut(move |event, _| {
+        let Id { producer, count } = event.watch(&mut random);
         assert!(producer >= 10, "it comes after the first edit");
         event.write(Id { producer: producer - 10, count });
     });
@@ -268,8 +267,8 @@ fn behind_group<K: ProducerKind>(case: &mut Case, topology: &mut Topology<Payloa
 fn shared<K: ProducerKind>(case: &mut Case, topology: &mut Topology<Payload, K>) {
     let seen = case.seen("shared");
     let shared = topology.stage("shared").share(3, |_| {
-        let seen = seen.clone();
-        move |event: &Payload, at: Delivery| seen.push((at.sequence.get(), event.read()))
+        let (seen, mut random) = (seen.clone(), case.random.fork());
+        move |event: &Payload, at: Delivery| seen.push((at.sequence.get(), event.watch(&mut random)))
     });
     behind_group(case, topology, shared, &seen);
 }
@@ -304,8 +303,8 @@ fn keyed<K: ProducerKind>(case: &mut Case, topology: &mut Topology<Payload, K>) 
         3,
         |event: &Payload| event.read().count % 7,
         |_| {
-            let seen = seen.clone();
-            move |event: &Payload, at: Delivery| seen.push((at.sequence.get(), event.read()))
+            let (seen, mut random) = (seen.clone(), case.random.fork());
+            move |event: &Payload, at: Delivery| seen.push((at.sequence.get(), event.watch(&mut random)))
         },
     );
     behind_group(case, topology, keyed, &seen);

@@ -18,9 +18,9 @@ const CAPACITIES: [usize; 5] = [1, 2, 3, 4, 64];
 fn take(mut batch: Batch<'_, Payload, Exclusive>, seen: &Seen, random: &mut Random) {
     match random.below(3) {
         0 => batch.drain().for_each(|event| seen.push((0, event.read()))),
-        1 => batch.iter().for_each(|event| seen.push((0, event.read()))),
+        1 => batch.iter().for_each(|event| seen.push((0, event.watch(random)))),
         _ => batch.iter_mut().for_each(|event| {
-            seen.push((0, event.read()));
+            seen.push((0, event.watch(random)));
             event.spoil();
         }),
     }

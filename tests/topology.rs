@@ -369,11 +369,17 @@ fn every_kind_of_handler_gets_every_event() {
         let each = count(&seen);
         let one = topology.stage("handle").handle(move |_, _| each());
         let each = count(&seen);
-        let two = topology.stage("try_handle").after([one]).try_handle(move |_, _| Ok(each()));
+        let two = topology.stage("try_handle").after([one]).try_handle(move |_, _| {
+            each();
+            Ok(())
+        });
         let each = count(&seen);
         let three = topology.stage("handle_mut").after([two]).handle_mut(move |_, _| each());
         let each = count(&seen);
-        let four = topology.stage("try_handle_mut").after([three]).try_handle_mut(move |_, _| Ok(each()));
+        let four = topology.stage("try_handle_mut").after([three]).try_handle_mut(move |_, _| {
+            each();
+            Ok(())
+        });
         let shared = topology.stage("share").after([four]).share(2, |_| {
             let each = count(&seen);
             move |_: &u64, _| each()

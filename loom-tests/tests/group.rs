@@ -23,7 +23,13 @@ where
 /// Two members read while the producer goes on into the slots that they free.
 #[test]
 fn frontier() {
-    let outcomes = &["third false, read 0 and 2", "third false, read 1 and 1", "third true, read 0 and 2", "third true, read 1 and 1", "third true, read 1 and 2"];
+    let outcomes = &[
+        "third false, read 0 and 2",
+        "third false, read 1 and 1",
+        "third true, read 0 and 2",
+        "third true, read 1 and 1",
+        "third true, read 1 and 2",
+    ];
     Model { preemptions: 2, executions: 10000, outcomes }.check(|| {
         let (mut producer, mut worker) = spmc(2);
         producer.try_publish_slice(&[1, 2]).unwrap();

@@ -47,7 +47,7 @@ fn last_producer_closes() {
         "read Some([2, 1]), then []",
         "read Some([2]), then [1]",
     ];
-    Model { preemptions: 3, executions: 9000, outcomes }.check(|| {
+    Model { preemptions: 3, executions: 8000, outcomes }.check(|| {
         let mut topology = Topology::multi(trying(2), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();
         let (_bus, producer) = start(topology);
@@ -108,7 +108,7 @@ fn close_wakes_producer() {
 #[test]
 fn halt_wakes_everybody() {
     let outcomes = &["slept 0 and 0", "slept 0 and 1", "slept 1 and 0", "slept 1 and 1"];
-    Model { preemptions: 3, executions: 40000, outcomes }.check(|| {
+    Model { preemptions: 3, executions: 30000, outcomes }.check(|| {
         let mut topology = Topology::multi(parking(1), || 0).unwrap();
         let (first, reader) = topology.stage("first").consumer();
         let (_, mut next) = topology.stage("next").after([first]).consumer();

@@ -61,7 +61,14 @@ fn pipeline() {
 /// A claim that is dropped publishes nothing; its slots and sequences are used again.
 #[test]
 fn dropped_claim() {
-    let outcomes = &["read [1, 2], then []", "read [1], then [2]", "read [1], then []", "read [], then [1, 2]", "read [], then [1]", "read [], then []"];
+    let outcomes = &[
+        "read [1, 2], then []",
+        "read [1], then [2]",
+        "read [1], then []",
+        "read [], then [1, 2]",
+        "read [], then [1]",
+        "read [], then []",
+    ];
     Model { preemptions: 3, executions: 100, outcomes }.check(|| {
         let mut topology = Topology::single(trying(2), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();

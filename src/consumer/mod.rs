@@ -92,10 +92,8 @@ impl<T, A: Access> Consumer<T, A> {
     /// [`Ended`], once everything that this stage gets was read.
     #[inline]
     pub fn read(&mut self) -> Result<Batch<'_, T, A>, Ended> {
-        self.read_until(None).map_err(|error| match error {
-            ReadDeadlineError::Ended(ended) => ended,
-            ReadDeadlineError::TimedOut => unreachable!("there is no deadline"),
-        })
+        let readable = self.readable(None).map_err(ReadDeadlineError::without_deadline)?;
+        Ok(self.take(readable))
     }
 
     /// [`read`](Self::read), waiting no longer than `deadline`.
@@ -104,20 +102,21 @@ impl<T, A: Access> Consumer<T, A> {
     /// [`ReadDeadlineError`].
     #[inline]
     pub fn read_deadline(&mut self, deadline: Instant) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
-        self.read_until(Some(deadline))
+        let readable = self.readable(Some(deadline))?;
+        Ok(self.take(readable))
     }
 
     #[inline]
-    fn read_until(&mut self, deadline: Option<Instant>) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
+    fn readable(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
         self.settle();
-        let readable = match self.reader.look(self.next) {
-            Ok(readable) => readable,
-            Err(_) => {
-                let Self { reader, waiter, next, .. } = self;
-                reader.wait(waiter, deadline, &reader.entry().cursor.counters, || reader.look(*next))?
-            }
-        };
-        Ok(self.take(readable))
+        self.reader.look(self.next).or_else(|_| self.wait(deadline))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
+        let Self { reader, waiter, next, .. } = self;
+        reader.wait(waiter, deadline, &reader.entry().cursor.counters, || reader.look(*next))
     }
 
     /// For a task: registers its waker when there is nothing.

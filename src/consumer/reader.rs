@@ -78,7 +78,7 @@ impl<T> Reader<T> {
     }
 
     /// What may be read from `next` on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look(&self, next: u64) -> Result<Readable, Stop> {
         if self.entry().is_stopped() {
             return Err(Stop::Halted);

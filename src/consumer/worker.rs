@@ -75,10 +75,8 @@ impl<T, A: Access> Worker<T, A> {
     /// [`Ended`], once everything that this stage gets was taken by its members.
     #[inline]
     pub fn read(&mut self) -> Result<Batch<'_, T, A>, Ended> {
-        self.read_until(None).map_err(|error| match error {
-            ReadDeadlineError::Ended(ended) => ended,
-            ReadDeadlineError::TimedOut => unreachable!("there is no deadline"),
-        })
+        let share = self.share(None).map_err(ReadDeadlineError::without_deadline)?;
+        Ok(self.take(share))
     }
 
     /// [`read`](Self::read), waiting no longer than `deadline`.
@@ -87,21 +85,22 @@ impl<T, A: Access> Worker<T, A> {
     /// [`ReadDeadlineError`].
     #[inline]
     pub fn read_deadline(&mut self, deadline: Instant) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
-        self.read_until(Some(deadline))
+        let share = self.share(Some(deadline))?;
+        Ok(self.take(share))
     }
 
     #[inline]
-    fn read_until(&mut self, deadline: Option<Instant>) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
+    fn share(&mut self, deadline: Option<Instant>) -> Result<Share, ReadDeadlineError> {
         self.settle();
-        let share = match look(&self.reader, self.member) {
-            Ok(share) => share,
-            Err(_) => {
-                let Self { reader, waiter, member, .. } = self;
-                let counters = &group(reader).member(*member).counters;
-                reader.wait(waiter, deadline, counters, || look(reader, *member))?
-            }
-        };
-        Ok(self.take(share))
+        look(&self.reader, self.member).or_else(|_| self.wait(deadline))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<Share, ReadDeadlineError> {
+        let Self { reader, waiter, member, .. } = self;
+        let counters = &group(reader).member(*member).counters;
+        reader.wait(waiter, deadline, counters, || look(reader, *member))
     }
 
     /// A batch that was forgotten with `mem::forget` is freed now: no reference into it can be left.

@@ -22,6 +22,7 @@ use crate::wait::{Look, Waiter};
 use claim::Notifier;
 use crossbeam_utils::CachePadded;
 use std::fmt;
+use std::mem::needs_drop;
 use std::time::Instant;
 
 /// The writing end of a bus.
@@ -452,14 +453,15 @@ impl<T, K: ProducerKind> Producer<T, K> {
         Ok(self.begin(grant, true))
     }
 
-    /// `runs_user_code`: while the claim lives the caller may do anything, such as publish through a clone.
+    /// `runs_user_code`: while the claim lives the caller may do anything, such as publish through a clone. So may the drop of
+    /// the event that is overwritten.
     #[inline(always)]
     fn begin(&mut self, grant: Grant<K>, runs_user_code: bool) -> Claim<'_, T, K> {
         let bus = bus_id(&self.ring);
         Claim {
             claimed: self.sequencer.claim(&self.ring, grant),
             notifier: Notifier { signals: self.waiter.signals(), counters: &self.counters },
-            _inside: (K::Sequencer::MULTI && runs_user_code).then(|| Inside::enter(bus)),
+            _inside: (K::Sequencer::MULTI && (runs_user_code || needs_drop::<T>())).then(|| Inside::enter(bus)),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Barrier {
     }
 
     /// What may be read from `next` on, at most `most` sequences and never none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn available<T>(&self, ring: &Ring<T>, next: u64, most: u64) -> Result<Readable, Stop> {
         if ring.core.is_halted() {
             return Err(Stop::Halted);

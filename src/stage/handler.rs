@@ -186,12 +186,15 @@ where
     }
 }
 
+/// An event, or the panic of its key.
+type Keyed<'b, T> = Result<&'b T, Box<dyn Any + Send>>;
+
 /// The events for which `mine` holds, or panics: such an event is every member's, and each fails on it in its turn.
 struct Own<'b, T, M> {
     all: Iter<'b, T>,
     mine: M,
     /// The next one, so that the last is known as such.
-    next: Option<(u64, Result<&'b T, Box<dyn Any + Send>>)>,
+    next: Option<(u64, Keyed<'b, T>)>,
 }
 
 impl<'b, T, M: FnMut(&T) -> bool> Own<'b, T, M> {
@@ -201,7 +204,7 @@ impl<'b, T, M: FnMut(&T) -> bool> Own<'b, T, M> {
         own
     }
 
-    fn find(&mut self) -> Option<(u64, Result<&'b T, Box<dyn Any + Send>>)> {
+    fn find(&mut self) -> Option<(u64, Keyed<'b, T>)> {
         while let Some((sequence, event)) = self.all.next_numbered() {
             match catch_unwind(AssertUnwindSafe(|| (self.mine)(event))) {
                 Ok(true) => return Some((sequence, Ok(event))),
@@ -214,7 +217,7 @@ impl<'b, T, M: FnMut(&T) -> bool> Own<'b, T, M> {
 }
 
 impl<'b, T, M: FnMut(&T) -> bool> Numbered for Own<'b, T, M> {
-    type Event = Result<&'b T, Box<dyn Any + Send>>;
+    type Event = Keyed<'b, T>;
 
     fn next_numbered(&mut self) -> Option<(u64, Self::Event)> {
         let now = self.next.take()?;

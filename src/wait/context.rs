@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 
 thread_local! {
     /// The buses whose progress may depend on this thread, once for each reason.
+    #[allow(clippy::missing_const_for_thread_local, reason = "loom's macro takes no const block")]
     static INSIDE: RefCell<Vec<usize>> = RefCell::new(Vec::new());
 }
 

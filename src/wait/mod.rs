@@ -88,7 +88,7 @@ impl Waiter {
                 Err(watch) => watch,
             };
             let pause = if watch.is_some() { self.pause(round) } else { Pause::Spin };
-            let reads_clock = !matches!(pause, Pause::Spin) || round % LOOKS_BETWEEN_CLOCK_READS == 0;
+            let reads_clock = !matches!(pause, Pause::Spin) || round.is_multiple_of(LOOKS_BETWEEN_CLOCK_READS);
             if let Some(deadline) = deadline.filter(|_| reads_clock)
                 && Instant::now() >= deadline
             {

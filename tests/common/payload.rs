@@ -1,7 +1,8 @@
 //! Events that cannot be torn, mixed up or made up without showing it.
 
-use super::mix;
+use super::{Random, mix};
 use std::panic::resume_unwind;
+use std::thread;
 
 /// Which event this is: of which producer, and the how manieth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +50,16 @@ impl Payload {
         let id = Id { producer: self.words[0], count: self.words[1] };
         let whole = (2..self.words.len()).all(|index| self.words[index] == Self::word(id, index));
         assert!(whole && self.text == format!("{}:{}", id.producer, id.count), "torn: {self:?}");
+        id
+    }
+
+    /// The same, where it must stay what it is while others run.
+    pub(crate) fn watch(&self, random: &mut Random) -> Id {
+        let id = self.read();
+        if random.once_in(3) {
+            thread::yield_now();
+        }
+        assert_eq!(self.read(), id, "it changed while it was held");
         id
     }
 }
