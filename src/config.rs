@@ -114,8 +114,8 @@ pub struct BusConfig {
     /// The most events a stage takes before it reports progress, unless it says otherwise. Default 256; 1 to 65,536.
     /// Larger amortises more; smaller frees slots, and shows dependants events, sooner.
     pub batch_max: usize,
-    /// While events stream, how many pauses (about 10 to 50 ns each, by processor) a reader makes once it has caught up with producers,
-    /// before it looks again. Default 64; 0 to 4,096. A reader at the producers' heels takes the cache lines away that they are
+    /// While events stream, how many pauses (about 10 to 50 ns each, by processor) a reader that may wait makes once it has caught
+    /// up with producers, before it looks again. Default 64; 0 to 4,096. A reader at the producers' heels takes the cache lines away that they are
     /// writing; a distance more than doubles the throughput of events published one at a time, and delays those in a stream by as long.
     /// A lone event is never kept waiting. 0 for least latency under load.
     pub tail_pauses: u32,

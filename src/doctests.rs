@@ -69,10 +69,6 @@
 //! One end serves one thread at a time:
 //! ```compile_fail,E0277
 //! fn shared<T: Sync>() {}
-//! shared::<ringway::Producer<u64>>();
-//! ```
-//! ```compile_fail,E0277
-//! fn shared<T: Sync>() {}
 //! shared::<ringway::Consumer<u64>>();
 //! ```
 //! ```compile_fail,E0277

@@ -106,14 +106,20 @@ fn two_ends<T: Default, K: ProducerKind>(
 pub mod model {
     use crate::{Bus, Error, Producer, ProducerKind, Topology};
 
-    /// A bus whose threads have not started, and what each of them would run.
+    /// Takes what the threads of the bus would run.
+    pub fn take_threads<T: Send + 'static, K: ProducerKind>(
+        topology: &mut Topology<T, K>,
+    ) -> Vec<Box<dyn FnOnce() + Send>> {
+        topology.take_threads()
+    }
+
+    /// [`Topology::start`] of a bus without threads, and without asking the system about cores.
     ///
     /// # Errors
     /// As [`Topology::start`].
-    #[expect(clippy::type_complexity, reason = "each part is named where it is bound")]
     pub fn start<T: Send + 'static, K: ProducerKind>(
         topology: Topology<T, K>,
-    ) -> Result<(Bus<T>, Producer<T, K>, Vec<Box<dyn FnOnce() + Send>>), Error> {
-        topology.start_by_hand()
+    ) -> Result<(Bus<T>, Producer<T, K>), Error> {
+        topology.start_unplaced()
     }
 }

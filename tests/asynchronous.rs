@@ -290,7 +290,10 @@ fn cancel_at_random(random: &mut Random, capacity: usize) {
 fn futures_dropped_at_random_lose_and_repeat_nothing() {
     seeded("futures_dropped_at_random_lose_and_repeat_nothing", |mut random| {
         for capacity in [1, 2, 8] {
-            (0..5).for_each(|_| cancel_at_random(&mut random, capacity));
+            for _ in 0..5 {
+                let mut random = random.fork();
+                limited(move || cancel_at_random(&mut random, capacity));
+            }
         }
     });
 }

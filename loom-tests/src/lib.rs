@@ -1,4 +1,15 @@
 //! The harness of the models in `tests/`: loom runs each in every interleaving within a preemption bound.
+//!
+//! A model that never fails proves nothing, so each has mutants (`mutants.txt`) that it must kill: `run` checks that. What
+//! makes a model blind, found by mutants that survived:
+//!
+//! * loom remembers one load of a word only: when a thread loads a word and then changes it by CAS, loads by other threads before
+//!   that are not tried in the other order. So whoever must see such a change half done yields first.
+//! * What a thread made or saw before it yielded it never sees stale again. So it is not the thread that built the bus.
+//! * Any `SeqCst` fence, as in a topology's refresh or beside a word that somebody may sleep on, does the work of Acquire and
+//!   Release orderings around it. So these are checked where there are none: a ring without topology does not fence its
+//!   refresh, ends that spin do not look for sleepers.
+//! * A thread that is joined has told everything. So outcomes are looked at before, too.
 #![cfg(loom)]
 
 use loom::thread::{JoinHandle, yield_now};
@@ -14,6 +25,7 @@ use std::time::{Duration, Instant};
 const CAP: Duration = Duration::from_secs(60);
 /// loom looks at the clock once in so many executions.
 const EXECUTIONS_BETWEEN_CLOCK_READS: usize = 500;
+
 thread_local! {
     // loom runs all threads of a model on the thread that checks it
     static SEEN: RefCell<BTreeMap<String, u64>> = const { RefCell::new(BTreeMap::new()) };
@@ -83,15 +95,13 @@ pub fn trying(capacity: usize) -> BusConfig {
     BusConfig { wait: Wait::BusySpin, ..parking(capacity) }
 }
 
-/// Starts a bus whose stages are all the model's own.
+/// Starts a bus that has no managed stages.
 ///
 /// # Panics
 /// When the topology is wrong.
 #[must_use]
 pub fn start<T: Send + 'static, K: ProducerKind>(topology: Topology<T, K>) -> (Bus<T>, Producer<T, K>) {
-    let (bus, producer, threads) = ringway::model::start(topology).expect("the model's graph is right");
-    assert!(threads.is_empty(), "managed stages are started with `start_managed`");
-    (bus, producer)
+    ringway::model::start(topology).expect("the model's graph is right")
 }
 
 /// Starts a bus with these events in it, then its managed stages, each on a thread of the model.
@@ -100,10 +110,11 @@ pub fn start<T: Send + 'static, K: ProducerKind>(topology: Topology<T, K>) -> (B
 /// When the topology is wrong, or the events do not fit.
 #[must_use]
 pub fn start_managed<T: Copy + Send + 'static, K: ProducerKind>(
-    topology: Topology<T, K>,
+    mut topology: Topology<T, K>,
     events: &[T],
 ) -> (Bus<T>, Producer<T, K>, Vec<JoinHandle<()>>) {
-    let (bus, mut producer, threads) = ringway::model::start(topology).expect("the model's graph is right");
+    let threads = ringway::model::take_threads(&mut topology);
+    let (bus, mut producer) = start(topology);
     assert_eq!(producer.try_publish_slice(events), Ok(events.len()));
     (bus, producer, threads.into_iter().map(loom::thread::spawn).collect())
 }

@@ -6,7 +6,7 @@ use loom_tests::{Model, attempt, saw, start, trying};
 use ringway::{Access, Single, Topology, TryReadError, Wait, Worker, spmc};
 
 fn topology(capacity: usize) -> Topology<u64, Single> {
-    Topology::single(trying(capacity), || 0).unwrap()
+    Topology::single(trying(capacity), || 0).expect("the capacity is right")
 }
 
 /// What a member gets next.
@@ -16,7 +16,7 @@ where
 {
     worker.try_read().map(|batch| {
         assert_eq!(batch.len(), 1);
-        *(&batch).into_iter().next().unwrap()
+        (&batch).into_iter().sum()
     })
 }
 

@@ -86,6 +86,12 @@ impl<T> Reader<T> {
         self.barrier.available(&self.ring, next, self.batch_max)
     }
 
+    /// Comes before the look of a reader that may wait: see [`Barrier::keep_distance`].
+    #[inline(always)]
+    pub(crate) fn keep_distance(&self) {
+        self.barrier.keep_distance();
+    }
+
     /// How many published sequences are at `next` or above.
     pub(crate) fn lag(&self, next: u64) -> u64 {
         self.ring.core.position().saturating_sub(next)

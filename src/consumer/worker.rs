@@ -92,6 +92,7 @@ impl<T, A: Access> Worker<T, A> {
     #[inline]
     fn share(&mut self, deadline: Option<Instant>) -> Result<Share, ReadDeadlineError> {
         self.settle();
+        self.reader.keep_distance();
         look(&self.reader, self.member).or_else(|_| self.wait(deadline))
     }
 

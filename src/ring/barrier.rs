@@ -70,7 +70,7 @@ impl Barrier {
     /// While events stream, lets producers get ahead before it looks at the lines that they are writing: a reader at their heels
     /// takes each line away several times. A lone event is never kept waiting.
     #[inline(always)]
-    fn keep_distance(&self) {
+    pub(crate) fn keep_distance(&self) {
         if self.at_tail.replace(false) {
             (0..self.tail_pauses).for_each(|_| pause());
         }
@@ -84,7 +84,6 @@ impl Barrier {
         }
         match &self.upstream {
             Upstream::Producers => {
-                self.keep_distance();
                 let count = ring.slots.published(next, most);
                 if count == 0 {
                     return Err(idle(&ring.core, next, None, false));

@@ -40,17 +40,22 @@ impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
         Ok((plan.run(threads, warnings), producer))
     }
 
-    /// The same without placing and starting threads: what they would run is for the model to run.
+    /// Takes what the threads of the bus would run, for a model to run.
     #[cfg(loom)]
-    pub(crate) fn start_by_hand(self) -> Result<(Bus<T>, Producer<T, K>, Vec<Box<dyn FnOnce() + Send>>), Error> {
+    pub(crate) fn take_threads(&mut self) -> Vec<Box<dyn FnOnce() + Send>> {
+        self.plan.threads.drain(..).map(|thread| thread.run).collect()
+    }
+
+    /// [`start`](Self::start) of a bus without threads, and without asking the system about cores.
+    #[cfg(loom)]
+    pub(crate) fn start_unplaced(self) -> Result<(Bus<T>, Producer<T, K>), Error> {
         let mut plan = self.plan;
         if let Some(error) = plan.error.take() {
             return Err(error);
         }
         graph::check(&plan.nodes)?;
         let producer = plan.producer();
-        let bodies = plan.threads.drain(..).map(|thread| thread.run).collect();
-        Ok((plan.run(Vec::new(), Vec::new()), producer, bodies))
+        Ok((plan.run(Vec::new(), Vec::new()), producer))
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// No test here works for more than a few seconds; one that is not done by then never will be.
+/// No body here works for more than a few seconds; one that is not done by then never will be.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs a body that could hang if the bus is wrong: fails instead.
@@ -177,13 +177,12 @@ pub(crate) fn mix(number: u64) -> u64 {
 }
 
 /// Runs a test with a fresh seed, or that of the environment variable `RINGWAY_SEED`, and names it when the test fails.
-pub(crate) fn seeded(name: &str, body: impl FnOnce(Random) + Send + 'static) {
+pub(crate) fn seeded(name: &str, body: impl FnOnce(Random)) {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
     let fresh = mix(now ^ CALLS.fetch_add(1, Ordering::Relaxed));
     let seed = std::env::var("RINGWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(fresh);
-    let run = || limited(move || body(Random::new(seed)));
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(Random::new(seed)))) {
         panic!("{name}, RINGWAY_SEED={seed}: {}", text_of(&*panic));
     }
 }
