@@ -1,4 +1,145 @@
 //! A message bus inside one process: ring buffers, stage graphs and work sharing between threads, in nanoseconds.
+//!
+//! A bus is one ring of slots that always hold a valid event, and a graph of *stages* that every event passes. Producers
+//! write into the ring; each stage has a *cursor* that says how far it is; a stage goes as far as the stages it comes after, and
+//! producers go as far as the slowest stage, plus one lap. Nothing is copied from stage to stage, nothing is allocated
+//! once the bus runs, and no thread holds a lock that another one waits for to move an event.
+//!
+//! Two threads need no graph: [`spsc`] returns a producer and a consumer. For more, describe the graph with a
+//! [`Topology`] and [`start`](Topology::start) it. Stages run on threads of the bus, on threads of yours, or as async tasks.
+//!
+//! Contents: [concepts](#concepts), [what to call](#what-to-call), [an example](#an-example), [guarantees](#guarantees),
+//! [the modules inside](#the-modules-inside), [sources](#sources).
+//!
+//! # Concepts
+//!
+//! | concept | what it is | type |
+//! |---|---|---|
+//! | event | a `T` in a slot: made once by a factory, then overwritten or edited in place | yours |
+//! | sequence | the number of an event: from 0, never reused; ranges are half-open | [`Sequence`], [`SequenceRange`] |
+//! | cursor | where an end is: everything below is done | – |
+//! | producer | the writing end; `Clone` if there may be several | [`Producer`] |
+//! | claim | slots that a producer fills in place and publishes together | [`Claim`] |
+//! | consumer | the reading end of a stage that sees every event | [`Consumer`], [`AsyncConsumer`] |
+//! | batch | a range of readable events; dropping it frees their slots | [`Batch`] |
+//! | worker | a member of a group that divides the events of a stage among its members | [`Worker`] |
+//! | stage | a node of the graph, named by a `Copy` token | [`Stage`], [`StageBuilder`] |
+//! | topology | the graph while it is built | [`Topology`] |
+//! | bus | the graph while it runs | [`Bus`] |
+//!
+//! # What to call
+//!
+//! | need | call |
+//! |---|---|
+//! | a queue between two threads; many to one; one to many and many to many, each event to one | [`spsc`]; [`mpsc`]; [`spmc`], [`mpmc`] |
+//! | every stage sees every event | [`Topology::single`] or [`Topology::multi`], then a [`stage`](Topology::stage) for each |
+//! | a stage after others | [`.after([..])`](StageBuilder::after) |
+//! | a stage that edits events for those after it | [`.handle_mut(..)`](StageBuilder::handle_mut) |
+//! | a stage that can fail; what follows then | [`.try_handle(..)`](StageBuilder::try_handle); [`OnPanic`] |
+//! | a stage with state, and hooks for start, stop and the end of a batch | [`.attach(..)`](StageBuilder::attach) a [`Handler`] |
+//! | several threads for one stage, by need; by key, in order for each key | [`.share(..)`](StageBuilder::share); [`.share_by(..)`](StageBuilder::share_by) |
+//! | a stage on a thread of mine; on several; as a task | [`.consumer()`](StageBuilder::consumer); [`.workers()`](StageBuilder::workers); [`.async_consumer()`](StageBuilder::async_consumer) |
+//! | events taken out of the ring, owned | an [`Exclusive`] end: [`Batch::drain`] |
+//! | publish and wait for room; do not wait; wait so long; in a task | [`publish`](Producer::publish); [`try_publish`](Producer::try_publish); [`publish_deadline`](Producer::publish_deadline); [`publish_async`](Producer::publish_async) |
+//! | publish without moving the event | [`publish_with`](Producer::publish_with), [`claim`](Producer::claim) |
+//! | publish many | [`publish_batch`](Producer::publish_batch), [`publish_slice`](Producer::publish_slice), [`claim`](Producer::claim) |
+//! | least latency, most throughput, least processor time | [`BusConfig`] and its presets, [`Wait`], [`.pin(core)`](StageBuilder::pin) |
+//! | end it | drop the producers, then [`Bus::shutdown`]; [`Bus::halt`] to leave the rest undelivered |
+//! | see how it does | [`Bus::stats`], [`Latency`] |
+//!
+//! # An example
+//!
+//! Two sensors; every reading is calibrated, then watched and archived side by side, then counted on the main thread.
+//!
+//! ```
+//! use ringway::{BusConfig, Topology};
+//! use std::thread;
+//!
+//! #[derive(Default)]
+//! struct Reading { sensor: u32, raw: i64, celsius: i64 }
+//!
+//! let mut topology = Topology::multi(BusConfig::default(), Reading::default)?;
+//! let calibrate = topology.stage("calibrate").handle_mut(|reading, _| reading.celsius = reading.raw / 10);
+//! let watch = topology.stage("watch").after([calibrate]).handle(|reading, at| {
+//!     if reading.celsius > 95 {
+//!         println!("reading {}: sensor {} is hot", at.sequence, reading.sensor);
+//!     }
+//! });
+//! let archive = topology.stage("archive").after([calibrate]).share_by(
+//!     2, // threads; each sensor's readings stay in order
+//!     |reading: &Reading| reading.sensor,
+//!     |_member| |_reading: &Reading, _| { /* write it down */ },
+//! );
+//! let (_, mut done) = topology.stage("done").after([watch, archive]).consumer();
+//! let (bus, producer) = topology.start()?;
+//!
+//! for sensor in 0..2 {
+//!     let mut producer = producer.clone();
+//!     thread::spawn(move || {
+//!         for raw in 0..1000 {
+//!             producer.publish(Reading { sensor, raw, celsius: 0 }).expect("the bus is open while somebody reads");
+//!         }
+//!     });
+//! }
+//! drop(producer); // the bus closes when the last producer is gone
+//!
+//! let mut sum = 0;
+//! while let Ok(batch) = done.read() { // ends when everything that was published is read
+//!     sum += batch.iter().map(|reading| reading.celsius).sum::<i64>();
+//! }
+//! bus.shutdown()?; // all stages have ended; an error if one failed
+//! assert_eq!(sum, 2 * 49_500);
+//! # Ok::<(), ringway::Error>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! * **Order.** Sequences number the events of all producers in one order; those of one producer keep theirs. Every stage that
+//!   is not a group sees every event in that order, and so do all others. Members of a keyed group keep it for
+//!   each key, members of an unkeyed group not at all; a stage after a group sees the one order again.
+//! * **Completeness.** What a publishing verb answered `Ok` for is delivered exactly once to every stage that still lives (in a group: to
+//!   one of its members), unless the bus is halted. Nothing is overwritten unread: producers wait, or are told
+//!   [`Full`](TryPublishError::Full).
+//! * **Visibility.** Whoever reads an event sees all that its producer, and every stage before, did before passing it on.
+//! * **Panics.** A panic in a handler, a factory, an iterator or a `Drop` leaves every slot valid. [`OnPanic`] says what follows one in
+//!   a handler. Under `panic = "abort"` there is nothing to catch.
+//! * **Memory.** All slots are made when the ring is; an event stays alive in its slot until it is overwritten, for up to
+//!   one lap of the ring.
+//! * **Misuse.** Two threads on one end, a slot kept after its publication, a batch that outlives its end do not compile. A graph in which
+//!   one stage could edit what another one reads does not start.
+//! * **Leaks.** A [`Claim`] of a multi-producer ring that is forgotten with [`mem::forget`](std::mem::forget) may stall the bus
+//!   until it is halted; a forgotten [`Batch`] is freed by the next read. Neither breaks anything else.
+//!
+//! What it is not for, how to choose a wait strategy, and what follows when stages fail stands in the `README` and in `docs/guide.md`.
+//!
+//! # The modules inside
+//!
+//! For maintainers. All are private; each may use those of lower layers, and `tests/tidy.rs` sees to it.
+//!
+//! | layer | module | what it does |
+//! |---|---|---|
+//! | 12 | `lib` | this guide, exports, `spsc` and its kin |
+//! | 10 | `topology` | the builder; `graph`: the rules for a whole graph, pure; `start`: threads and their places |
+//! | 9 | `bus` | a running bus: watch, close, halt, join |
+//! | 7 | `stage` | `handler`: what a stage's thread does with a batch; `thread`: its loop, and what follows a failure |
+//! | 6 | `stats` | snapshots; `latency`: a histogram |
+//! | 5 | `producer`, `consumer` | the two ends: verbs, `claim`, `batch`, `worker`, and `future` for tasks |
+//! | 4 | `ring` | *how far* each end may go: `sequencer`, `single`, `multi`, `barrier`, `group`, `table` |
+//! | 4 | `wait` | *what to do meanwhile*: strategies; `signal`: sleepers and who wakes them; `context`: threads that would wait for themselves |
+//! | 3 | `ring::slots`, `ring::cursor` | events with the marks that publish them; positions |
+//! | 3 | `affinity` | which cores there are, and pinning to them |
+//! | 2 | `config` | plain values, checked, never corrected |
+//! | 1 | `error`, `registry` | one small enum a verb; entries that are taken and given back without a lock |
+//! | 0 | `sync`, `sequence` | the only door to atomics, cells, parking and spinning, for loom; numbers |
+//!
+//! `docs/orderings.md` says which atomic operation pairs with which.
+//!
+//! # Sources
+//!
+//! The ring, its sequences, barriers and gating are those of the [LMAX Disruptor](https://lmax-exchange.github.io/disruptor/) (Martin
+//! Thompson and others). A mark beside each event, which publishes it, comes from Dmitry Vyukov's
+//! [bounded MPMC queue](https://www.1024cores.net/home/lock-free-algorithms/queues/bounded-mpmc-queue). Sleeping is his
+//! [eventcount](https://www.1024cores.net/home/lock-free-algorithms/eventcounts).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(target_has_atomic = "64"))]
@@ -123,3 +264,9 @@ pub mod model {
         topology.start_unplaced()
     }
 }
+
+/// The code in these pages compiles, and does what it says.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/guide.md")]
+struct Readme;

@@ -5,9 +5,10 @@ mod common;
 
 use common::{Log, config, later, limited, numbers, soon};
 use ringway::{
-    BusConfig, ClaimError, Ended, ErrorKind, OnPanic, PublishDeadlineError, PublishError, Topology, TryPublishError,
-    TryReadError, mpmc, mpsc, spsc,
+    BusConfig, ClaimError, Ended, ErrorKind, Multi, OnPanic, Producer, PublishDeadlineError, PublishError, Topology,
+    TryPublishError, TryReadError, mpmc, mpsc, spsc,
 };
+use std::cell::RefCell;
 use std::sync::mpsc as channel;
 use std::thread;
 use std::time::Instant;
@@ -483,5 +484,40 @@ fn a_worker_that_leaves_takes_nothing_with_it() {
         let count = seen.len();
         assert_eq!(seen, Vec::from_iter(0..count as u64), "each once");
         assert!(tx.publish(1).is_err());
+    });
+}
+
+/// Publishes once more when its thread ends.
+struct LastWord(RefCell<Option<Producer<String, Multi>>>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        if let Some(mut tx) = self.0.take() {
+            // an assertion that failed here would end the process
+            let _ = tx.publish_with(|slot| slot.push_str("last"));
+            let _ = tx.publish("word".to_owned());
+            let _ = tx.publish_deadline("too much".to_owned(), Instant::now());
+        }
+    }
+}
+
+thread_local! { static LAST_WORD: LastWord = const { LastWord(RefCell::new(None)) } }
+
+#[test]
+fn a_producer_may_be_used_while_its_thread_ends() {
+    limited(|| {
+        let (tx, mut rx) = mpsc::<String>(4);
+        let ending = thread::spawn(move || {
+            LAST_WORD.with(|last| {
+                // used after it stands there, so that the bus's own thread-locals go first
+                let mut last = last.0.borrow_mut();
+                let tx = last.insert(tx);
+                let _ = tx.claim(1).unwrap().publish();
+                tx.publish("first".to_owned()).unwrap();
+            });
+        });
+        ending.join().unwrap();
+        assert_eq!(common::rest(&mut rx), ["", "first", "last", "word"]);
+        assert!(rx.is_ended());
     });
 }

@@ -363,3 +363,31 @@ fn workers_that_come_and_go_and_forget() {
         },
     );
 }
+
+/// Producers at full speed when somebody closes the bus: how many events were accepted, and how many delivered.
+fn close_under_load(random: &mut Random) {
+    let mut topology = Topology::multi(BusConfig { capacity: 64, ..BusConfig::default() }, || 0_u64).expect("valid");
+    let delivered = Log::new();
+    let (all, ready) = (delivered.clone(), delivered.clone());
+    topology.stage("all").handle(move |event, _| all.push(*event));
+    let (bus, producer) = topology.start().expect("a valid topology");
+    let publishers = [producer.clone(), producer].map(|mut producer| {
+        thread::spawn(move || (0..).find(|event| producer.publish(*event).is_err()).expect("it is closed some day"))
+    });
+    let enough = random.below(300) as usize;
+    common::until(|| ready.len() >= enough);
+    bus.close();
+    let accepted: u64 = publishers.into_iter().map(|publisher| publisher.join().expect("no panic")).sum();
+    bus.join().expect("no stage failed");
+    assert_eq!(delivered.len() as u64, accepted);
+}
+
+#[test]
+fn a_close_in_full_flight_loses_nothing_that_was_accepted() {
+    seeded("a_close_in_full_flight_loses_nothing_that_was_accepted", |mut random| {
+        for _ in 0..150 {
+            let mut random = random.fork();
+            limited(move || close_under_load(&mut random));
+        }
+    });
+}
