@@ -1,7 +1,8 @@
-//! A bus between threads and async tasks, here on a Tokio runtime of one thread. Any executor will do: the library needs none.
+//! A bus between threads and async tasks, here on a Tokio runtime of one thread. Any executor will do: the library
+//! needs none.
 //!
-//! Use it where one side of the bus is async code: a thread that must not wait for a runtime publishes, tasks read, and the other
-//! way round. A task that waits, for events or for room, sleeps by its waker and takes no thread.
+//! Use it where one side of the bus is async code: a thread that must not wait for a runtime publishes, tasks read, and
+//! the other way round. A task that waits, for events or for room, sleeps by its waker and takes no thread.
 //!
 //! ```sh
 //! cargo run --release --example async_consumer
@@ -15,10 +16,10 @@ use std::thread;
 
 const LINES: usize = 20_000;
 
-/// Who says it, and the how manieth it is.
 #[derive(Clone, Default)]
 struct Line {
     from_task: bool,
+    /// Counts the lines of its producer, from 0.
     number: usize,
     text: String,
 }

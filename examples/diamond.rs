@@ -6,8 +6,9 @@
 //!                        └─▶ book ──┘
 //! ```
 //!
-//! Use a graph of stages where an event takes several steps. All steps read the same slot of one ring: nothing is copied or queued
-//! again between them, a stage that comes after another one sees its edits, and all see the events in the same order.
+//! Use a graph of stages where an event takes several steps. All steps read the same slot of one ring: nothing is
+//! copied or queued again between them, a stage that comes after another one sees its edits, and all see the events in
+//! the same order.
 //!
 //! ```sh
 //! cargo run --release --example diamond

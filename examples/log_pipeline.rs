@@ -6,24 +6,26 @@
 //!                  └─▶ parser ─┘
 //! ```
 //!
-//! Use this shape where items are independent for the costly step, and their order matters afterwards. A line is an event. Parsers
-//! share the lines among them; a parser gets `&Line`, so it leaves what it found in a `OnceLock` in the event. The aggregator comes
-//! after them and has the events to itself: it takes results out, which also makes the slot ready for its next line.
+//! Use this shape where items are independent for the costly step, and their order matters afterwards. A line is an
+//! event. Parsers share the lines among them; a parser gets `&Line`, so it leaves what it found in a `OnceLock` in the
+//! event. The aggregator comes after them and has the events to itself: it takes results out, which also makes the slot
+//! ready for its next line.
 //!
 //! ```sh
 //! cargo run --release --example log_pipeline -- FILE [FIELD]
 //! ```
 //!
-//! prints, for any file, in any encoding:
+//! prints, for a file of any length, with lines of any length:
 //!
-//! * lines, words and bytes, as `wc FILE` does. Lines are newlines, so a last line without one is not counted there, yet it
-//!   is an event like others. White space and printable characters are those of UTF-8, as in a UTF-8 locale;
-//! * the ten most frequent values of a field (default: 1), as `LC_ALL=C` and
-//!   `awk '{print $FIELD}' FILE | sort | uniq -c | sort -rn | head` do;
+//! * lines, words and bytes, as `wc FILE` does in a UTF-8 locale. Lines are newlines, so a last line without one is not
+//!   counted there, yet it is an event like others. A word has a printable character; bytes that are not UTF-8 are
+//!   none, and in a file that is no text the tables of `wc` may differ on what is;
+//! * the ten most frequent values of a field (default: 1), as these do, with `LC_ALL=C`:
+//!   `awk '{print $FIELD}' FILE | sort | uniq -c | sort -rn | head`;
 //! * which line is the longest.
 //!
-//! Exit codes: 1 the bus failed, 2 wrong usage, 3 reading or writing failed. It takes about as much memory as the longest 1,024
-//! consecutive lines.
+//! Exit codes: 1 the bus failed, 2 wrong usage, 3 reading or writing failed. It takes about as much memory as the
+//! longest 1,024 consecutive lines.
 
 #![expect(clippy::print_stderr, reason = "a program tells what went wrong")]
 
@@ -155,8 +157,8 @@ fn bus_failure(error: ringway::Error) -> Failure {
 
 /// Publishes every line, and returns how many there were, and how many bytes.
 ///
-/// Lines are read into buffers of our own, for an error must not leave half a line in a slot; then they are swapped with those of
-/// the slots. So buffers go round, and nothing is copied or allocated once they are large enough.
+/// Lines are read into buffers of our own, for an error must not leave half a line in a slot; then they are swapped with
+/// those of the slots. So buffers go round, and no line is copied again, nor memory allocated once they are large enough.
 fn read_lines(file: File, mut producer: Producer<Line>) -> io::Result<(u64, u64)> {
     let mut file = BufReader::with_capacity(64 << 10, file);
     let mut lines: Vec<Vec<u8>> = vec![Vec::new(); BATCH];

@@ -1,9 +1,9 @@
-//! Many producers, two stages side by side, each thread on a core of its own: ticks of several venues into one order that all
-//! stages agree on.
+//! Many producers, two stages side by side, each thread on a core of its own: ticks of several venues into one order
+//! that all stages agree on.
 //!
-//! Use it where latency matters more than processor time. Threads spin, and are pinned, if there is a core for each of them;
-//! else they sleep when they have nothing to do, and only as many are pinned as leave a core to the others. Spinning with more
-//! threads than cores is slow: a thread that waits keeps the one that it waits for from running.
+//! Use it where latency matters more than processor time. Threads spin, and are pinned, if there is a core for each of
+//! them; else they sleep when they have nothing to do, and only as many are pinned as leave a core to the others.
+//! Spinning with more threads than cores is slow: a thread that waits keeps the one that it waits for from running.
 //!
 //! ```sh
 //! cargo run --release --example market_data
@@ -26,7 +26,7 @@ const THREADS: usize = 2 + VENUES as usize;
 #[derive(Clone, Copy, Debug, Default)]
 struct Tick {
     venue: u64,
-    /// The how manieth of its venue.
+    /// Counts the ticks of its venue, from 0.
     number: u64,
     symbol: usize,
     price: u64,

@@ -1,7 +1,8 @@
 //! A queue between two threads: the smallest use of the library, and often all that is needed.
 //!
-//! Use it where one thread makes something and another one consumes it. `mpsc`, `spmc` and `mpmc` are the same with more threads
-//! at either end; events that several stages must see, one after another or side by side, need a `Topology`: see `diamond.rs`.
+//! Use it where one thread makes something and another one consumes it. `mpsc`, `spmc` and `mpmc` are the same with
+//! more threads at either end; events that several stages must see, one after another or side by side, need a
+//! `Topology`: see `diamond.rs`.
 //!
 //! ```sh
 //! cargo run --release --example quickstart

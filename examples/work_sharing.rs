@@ -1,8 +1,9 @@
-//! A stage with several threads: each event goes to one of them. By need (`share`) where any thread will do; by key (`share_by`)
-//! where the events of one key must stay in order.
+//! A stage with several threads: each event goes to one of them. By need (`share`) where any thread will do; by key
+//! (`share_by`) where the events of one key must stay in order.
 //!
-//! Use it for work that takes longer than it takes to hand it over: parsing, compressing, calling something else. A stage
-//! that comes after the group still sees every event, in the order of publication, once its worker has finished with it.
+//! Use it for work that takes longer than it takes to hand it over: parsing, compressing, calling something else. A
+//! stage that comes after the group still sees every event, in the order of publication, once its worker has finished
+//! with it.
 //!
 //! ```sh
 //! cargo run --release --example work_sharing
@@ -29,17 +30,18 @@ struct Job {
     steps: AtomicU64,
 }
 
-const JOBS: u64 = 20_000;
+const JOBS: u64 = 10_000;
 
 fn by_need() -> Result<(), Box<dyn Error>> {
     let mut topology = Topology::single(BusConfig::default(), Job::default)?;
     let handled: Arc<[AtomicU64; MEMBERS]> = Arc::default();
 
     let counts = handled.clone();
-    let work = topology.stage("work").share(MEMBERS, |member| {
+    // work that takes long is taken in small shares, so that nobody is left with much of it
+    let work = topology.stage("work").batch_max(16).share(MEMBERS, |member| {
         let counts = counts.clone();
         move |job: &Job, _| {
-            job.steps.store(steps_to_one(job.number), Ordering::Relaxed);
+            job.steps.store(count_steps(job.number), Ordering::Relaxed);
             counts[member].fetch_add(1, Ordering::Relaxed);
         }
     });
@@ -70,12 +72,16 @@ fn by_need() -> Result<(), Box<dyn Error>> {
     let handled: Vec<u64> = handled.iter().map(|count| count.load(Ordering::Relaxed)).collect();
     assert_eq!(handled.iter().sum::<u64>(), JOBS, "each job by one member");
     assert_eq!(next - 1, JOBS);
-    assert_eq!(steps, (1..=JOBS).map(steps_to_one).sum::<u64>());
-    println!("by need: {JOBS} jobs, {handled:?} by each member; the longest took {longest:?} steps, from its number");
+    assert_eq!(steps, (1..=JOBS).map(count_steps).sum::<u64>());
+    println!("by need: {JOBS} jobs, {handled:?} by each member; job {} took longest, {} steps", longest.1, longest.0);
     Ok(())
 }
 
-/// Something to compute: the length of the Collatz sequence.
+/// Something to compute: how many steps the Collatz sequences of some numbers take to arrive at 1.
+fn count_steps(job: u64) -> u64 {
+    (job * 30..job * 30 + 30).map(steps_to_one).sum()
+}
+
 fn steps_to_one(mut number: u64) -> u64 {
     let mut steps = 0;
     while number > 1 {
@@ -88,7 +94,7 @@ fn steps_to_one(mut number: u64) -> u64 {
 #[derive(Clone, Copy, Default)]
 struct Payment {
     account: usize,
-    /// The how manieth of its account.
+    /// Counts the payments of its account, from 0.
     number: u64,
     cents: u64,
 }

@@ -1,15 +1,16 @@
 //! A message bus inside one process: ring buffers, stage graphs and work sharing between threads, in nanoseconds.
 //!
-//! A bus is one ring of slots that always hold a valid event, and a graph of *stages* that every event passes. Producers
-//! write into the ring; each stage has a *cursor* that says how far it is; a stage goes as far as the stages it comes after, and
-//! producers go as far as the slowest stage, plus one lap. Nothing is copied from stage to stage, nothing is allocated
-//! once the bus runs, and no thread holds a lock that another one waits for to move an event.
+//! A bus is one ring of slots that always hold a valid event, and a graph of *stages* that every event passes.
+//! Producers write into the ring; each stage has a *cursor* that says how far it is; a stage goes as far as the stages
+//! it comes after, and producers go as far as the slowest stage, plus one lap. Moving an event from end to end copies
+//! it once, into its slot, allocates nothing, and takes no lock.
 //!
 //! Two threads need no graph: [`spsc`] returns a producer and a consumer. For more, describe the graph with a
-//! [`Topology`] and [`start`](Topology::start) it. Stages run on threads of the bus, on threads of yours, or as async tasks.
+//! [`Topology`] and [`start`](Topology::start) it. Stages run on threads of the bus, on threads of yours, or as async
+//! tasks.
 //!
-//! Contents: [concepts](#concepts), [what to call](#what-to-call), [an example](#an-example), [guarantees](#guarantees),
-//! [the modules inside](#the-modules-inside), [sources](#sources).
+//! Contents: [concepts](#concepts), [what to call](#what-to-call), [an example](#an-example),
+//! [guarantees](#guarantees), [the modules inside](#the-modules-inside), [sources](#sources).
 //!
 //! # Concepts
 //!
@@ -49,7 +50,7 @@
 //!
 //! # An example
 //!
-//! Two sensors; every reading is calibrated, then watched and archived side by side, then counted on the main thread.
+//! Two sensors; every reading is calibrated, then watched and archived side by side, then summed up on the main thread.
 //!
 //! ```
 //! use ringway::{BusConfig, Topology};
@@ -94,23 +95,25 @@
 //!
 //! # Guarantees
 //!
-//! * **Order.** Sequences number the events of all producers in one order; those of one producer keep theirs. Every stage that
-//!   is not a group sees every event in that order, and so do all others. Members of a keyed group keep it for
-//!   each key, members of an unkeyed group not at all; a stage after a group sees the one order again.
-//! * **Completeness.** What a publishing verb answered `Ok` for is delivered exactly once to every stage that still lives (in a group: to
-//!   one of its members), unless the bus is halted. Nothing is overwritten unread: producers wait, or are told
-//!   [`Full`](TryPublishError::Full).
-//! * **Visibility.** Whoever reads an event sees all that its producer, and every stage before, did before passing it on.
-//! * **Panics.** A panic in a handler, a factory, an iterator or a `Drop` leaves every slot valid. [`OnPanic`] says what follows one in
-//!   a handler. Under `panic = "abort"` there is nothing to catch.
-//! * **Memory.** All slots are made when the ring is; an event stays alive in its slot until it is overwritten, for up to
-//!   one lap of the ring.
-//! * **Misuse.** Two threads on one end, a slot kept after its publication, a batch that outlives its end do not compile. A graph in which
-//!   one stage could edit what another one reads does not start.
-//! * **Leaks.** A [`Claim`] of a multi-producer ring that is forgotten with [`mem::forget`](std::mem::forget) may stall the bus
-//!   until it is halted; a forgotten [`Batch`] is freed by the next read. Neither breaks anything else.
+//! * **Order.** Sequences number the events of all producers in one order; those of one producer keep theirs. Every
+//!   stage that is not a group sees every event in that order, and so do all others. Members of a keyed group keep it
+//!   for each key, members of an unkeyed group not at all; a stage after a group sees the one order again.
+//! * **Completeness.** What a publishing verb answered `Ok` for is delivered exactly once to every stage that still
+//!   lives (in a group: to one of its members), unless the bus is halted. Nothing is overwritten unread: producers
+//!   wait, or are told [`Full`](TryPublishError::Full).
+//! * **Visibility.** Whoever reads an event sees all that its producer, and every stage before, did before passing it
+//!   on.
+//! * **Panics.** A panic in a handler, a factory, an iterator or a `Drop` leaves every slot valid. [`OnPanic`] says
+//!   what follows one in a handler. Under `panic = "abort"` there is nothing to catch.
+//! * **Memory.** All slots are made when the ring is; an event stays alive in its slot until it is overwritten, for up
+//!   to one lap of the ring.
+//! * **Misuse.** Two threads on one end, a slot kept after its publication, a batch that outlives its end do not
+//!   compile. A graph in which one stage could edit what another one reads does not start.
+//! * **Leaks.** A [`Claim`] of a multi-producer ring that is forgotten with [`mem::forget`](std::mem::forget) may stall
+//!   the bus until it is halted; a forgotten [`Batch`] is freed by the next read. Neither breaks anything else.
 //!
-//! What it is not for, how to choose a wait strategy, and what follows when stages fail stands in the `README` and in `docs/guide.md`.
+//! What it is not for, how to choose a wait strategy, and what follows when stages fail stands in `README.md` and
+//! `docs/guide.md`.
 //!
 //! # The modules inside
 //!
@@ -136,9 +139,10 @@
 //!
 //! # Sources
 //!
-//! The ring, its sequences, barriers and gating are those of the [LMAX Disruptor](https://lmax-exchange.github.io/disruptor/) (Martin
-//! Thompson and others). A mark beside each event, which publishes it, comes from Dmitry Vyukov's
-//! [bounded MPMC queue](https://www.1024cores.net/home/lock-free-algorithms/queues/bounded-mpmc-queue). Sleeping is his
+//! The ring, its sequences, barriers and gating are those of the [LMAX
+//! Disruptor](https://lmax-exchange.github.io/disruptor/) (Martin Thompson and others). A mark beside each event, which
+//! publishes it, comes from Dmitry Vyukov's [bounded MPMC
+//! queue](https://www.1024cores.net/home/lock-free-algorithms/queues/bounded-mpmc-queue). Sleeping is his
 //! [eventcount](https://www.1024cores.net/home/lock-free-algorithms/eventcounts).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -185,6 +189,17 @@ use wait::signal::{Signal, Signals};
 
 /// A queue from one thread to another.
 ///
+/// ```
+/// let (mut tx, mut rx) = ringway::spsc::<u64>(1024);
+/// let sender = std::thread::spawn(move || tx.publish_slice(&[1, 2, 3]));
+/// let mut sum = 0;
+/// while let Ok(batch) = rx.read() {
+///     sum += batch.iter().sum::<u64>();
+/// }
+/// assert_eq!(sum, 6);
+/// assert_eq!(sender.join().unwrap(), Ok(3));
+/// ```
+///
 /// # Panics
 /// When `capacity` is 0 or too large, with the text of the [`Error`] that a [`Topology`] returns.
 #[must_use]
@@ -194,6 +209,21 @@ pub fn spsc<T: Default + Send>(capacity: usize) -> (Producer<T>, Consumer<T, Exc
 }
 
 /// A queue from any number of threads to one: clone the producer.
+///
+/// ```
+/// let (tx, mut rx) = ringway::mpsc::<u64>(1024);
+/// for number in 0..3 {
+///     let mut tx = tx.clone();
+///     std::thread::spawn(move || tx.publish(number));
+/// }
+/// drop(tx); // the queue closes when the last producer is gone
+/// let mut all = Vec::new();
+/// while let Ok(mut batch) = rx.read() {
+///     all.extend(batch.drain());
+/// }
+/// all.sort();
+/// assert_eq!(all, [0, 1, 2]);
+/// ```
 ///
 /// # Panics
 /// As [`spsc`].
@@ -205,6 +235,22 @@ pub fn mpsc<T: Default + Send>(capacity: usize) -> (Producer<T, Multi>, Consumer
 
 /// A queue from one thread to any number, each event to exactly one of them: clone the worker.
 ///
+/// ```
+/// let (mut tx, rx) = ringway::spmc::<u64>(1024);
+/// let workers = [rx.clone(), rx].map(|mut rx| {
+///     std::thread::spawn(move || {
+///         let mut sum = 0;
+///         while let Ok(batch) = rx.read() {
+///             sum += batch.iter().sum::<u64>();
+///         }
+///         sum
+///     })
+/// });
+/// tx.publish_slice(&[1, 2, 3]).unwrap();
+/// drop(tx);
+/// assert_eq!(workers.map(|worker| worker.join().unwrap()).iter().sum::<u64>(), 6);
+/// ```
+///
 /// # Panics
 /// As [`spsc`].
 #[must_use]
@@ -214,6 +260,23 @@ pub fn spmc<T: Default + Send>(capacity: usize) -> (Producer<T>, Worker<T, Exclu
 }
 
 /// A queue from any number of threads to any number, each event to exactly one: clone both ends.
+///
+/// ```
+/// let (tx, rx) = ringway::mpmc::<u64>(1024);
+/// let workers = [rx.clone(), rx].map(|mut rx| {
+///     std::thread::spawn(move || {
+///         let mut sum = 0;
+///         while let Ok(batch) = rx.read() {
+///             sum += batch.iter().sum::<u64>();
+///         }
+///         sum
+///     })
+/// });
+/// for mut tx in [tx.clone(), tx] {
+///     std::thread::spawn(move || tx.publish_slice(&[1, 2, 3]));
+/// }
+/// assert_eq!(workers.map(|worker| worker.join().unwrap()).iter().sum::<u64>(), 12);
+/// ```
 ///
 /// # Panics
 /// As [`spsc`].

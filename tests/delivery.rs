@@ -212,11 +212,12 @@ fn sequences_of_a_dropped_claim_are_stepped_over_by_readers_of_many_producers() 
 }
 
 fn long_batches_pass_a_small_ring<K: ProducerKind>(mut tx: Producer<u64, K>, mut rx: Consumer<u64, Exclusive>) {
+    let size = 2 * tx.capacity() + 20;
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            assert_eq!(tx.publish_batch(numbers(0..300)).unwrap(), 300);
-            assert_eq!(tx.publish_slice(&Vec::from_iter(300..600)).unwrap(), 300);
-            assert_eq!(tx.publish_batch_deadline(numbers(600..900), later()).unwrap(), 300);
+            assert_eq!(tx.publish_batch(numbers(0..size)).unwrap(), size);
+            assert_eq!(tx.publish_slice(&Vec::from_iter(numbers(size..2 * size))).unwrap(), size);
+            assert_eq!(tx.publish_batch_deadline(numbers(2 * size..3 * size), later()).unwrap(), size);
         });
         let mut next = 0;
         while let Ok(batch) = rx.read() {
@@ -225,7 +226,7 @@ fn long_batches_pass_a_small_ring<K: ProducerKind>(mut tx: Producer<u64, K>, mut
                 next += 1;
             }
         }
-        assert_eq!(next, 900);
+        assert_eq!(next, 3 * size as u64);
     });
 }
 

@@ -217,7 +217,7 @@ fn a_single_producer_that_holds_a_claim_waits_for_nobody() {
 fn eight_threads_on_few_cores_finish_whatever_they_wait_with() {
     limited(|| {
         for wait in [Wait::Adaptive, Wait::Park, Wait::Yield, Wait::backoff()] {
-            const EACH: usize = 500;
+            const EACH: usize = 200;
             let (tx, rx) = mpmc::<u64>(16);
             let log = Log::new();
             let start = Barrier::new(8);
@@ -255,7 +255,7 @@ fn a_graph_of_more_threads_than_cores_finishes_whatever_it_waits_with() {
     limited(|| {
         for wait in STRATEGIES {
             // spinners take turns of milliseconds, each hand-off through a full ring
-            let events = if wait == Wait::BusySpin { 100 } else { 1000 };
+            let events = if wait == Wait::BusySpin { 50 } else { 300 };
             let mut topology = Topology::multi(BusConfig { wait, ..config(8) }, || 0).unwrap();
             let mut last = topology.stage("0").handle(|_, _| ());
             for stage in 1..4 {

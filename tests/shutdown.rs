@@ -5,8 +5,8 @@ mod common;
 
 use common::{Log, config, later, limited, numbers, soon};
 use ringway::{
-    BusConfig, ClaimError, Ended, ErrorKind, Multi, OnPanic, Producer, PublishDeadlineError, PublishError, Topology,
-    TryPublishError, TryReadError, mpmc, mpsc, spsc,
+    BusConfig, ClaimError, Ended, ErrorKind, Multi, OnPanic, Producer, PublishDeadlineError, PublishError,
+    ReadDeadlineError, Topology, TryPublishError, TryReadError, mpmc, mpsc, spsc,
 };
 use std::cell::RefCell;
 use std::sync::mpsc as channel;
@@ -427,6 +427,26 @@ fn of_several_upstreams_the_one_that_ended_early_is_named_once_it_is_reached() {
         assert_eq!(join.try_read().unwrap_err(), TryReadError::Ended(Ended::Upstream { stage: "right".into() }));
         drop(left_rx);
         assert!(join.is_ended());
+    });
+}
+
+#[test]
+fn of_two_upstreams_at_one_position_the_one_that_ended_decides() {
+    limited(|| {
+        for ended_first in [true, false] {
+            let mut topology = Topology::single(config(8), || 0).unwrap();
+            let (ended, mut ended_rx) = topology.stage("ended").consumer();
+            let (living, mut living_rx) = topology.stage("living").consumer();
+            let both = if ended_first { [ended, living] } else { [living, ended] };
+            let (_, mut join) = topology.stage("join").after(both).consumer();
+            let (_bus, mut producer) = topology.start().unwrap();
+            producer.publish_batch(numbers(0..3)).unwrap();
+            drop((living_rx.read().unwrap(), ended_rx.read().unwrap()));
+            drop(ended_rx);
+            assert_eq!(join.read().unwrap().len(), 3);
+            let end = join.read_deadline(later()).unwrap_err();
+            assert_eq!(end, ReadDeadlineError::Ended(Ended::Upstream { stage: "ended".into() }));
+        }
     });
 }
 

@@ -385,7 +385,7 @@ fn close_under_load(random: &mut Random) {
 #[test]
 fn a_close_in_full_flight_loses_nothing_that_was_accepted() {
     seeded("a_close_in_full_flight_loses_nothing_that_was_accepted", |mut random| {
-        for _ in 0..150 {
+        for _ in 0..100 {
             let mut random = random.fork();
             limited(move || close_under_load(&mut random));
         }
