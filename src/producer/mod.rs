@@ -222,6 +222,8 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// Each chunk is consecutive; with other producers about, the whole is not. An event is taken from
     /// the iterator only once it has a slot. Returns how many were published.
     ///
+    /// The iterator must know its length: a range of `u64` does not, one of `usize` or `u32` does.
+    ///
     /// If the iterator panics, what it had yielded is published.
     ///
     /// # Errors

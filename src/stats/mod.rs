@@ -32,7 +32,7 @@ pub struct StageStats {
     pub name: String,
     /// Every sequence below has passed the stage.
     pub position: u64,
-    /// How many sequences the stage is behind the producers.
+    /// How many sequences the stage is behind the producers. The first stage along the graph with a large one holds up the rest.
     pub lag: u64,
     /// Events handled; a keyed member counts every event that it looked at.
     pub events: u64,

@@ -92,7 +92,11 @@ impl<T: Send + 'static> Topology<T, Single> {
     /// A bus with one producer, whose slots `event` fills: it is called once a slot.
     ///
     /// # Errors
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig), [`CapacityTooLarge`](ErrorKind::CapacityTooLarge).
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig); [`CapacityTooLarge`](ErrorKind::CapacityTooLarge) when the system does not
+    /// give the memory for the slots.
+    ///
+    /// # Panics
+    /// When `event` does.
     pub fn single(config: BusConfig, event: impl FnMut() -> T) -> Result<Self, Error> {
         Ok(Self { plan: Plan::new(Kind::Single, config, event)?, kind: PhantomData })
     }
@@ -102,7 +106,11 @@ impl<T: Send + 'static> Topology<T, Multi> {
     /// A bus with any number of producers, whose slots `event` fills: it is called once a slot.
     ///
     /// # Errors
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig), [`CapacityTooLarge`](ErrorKind::CapacityTooLarge).
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig); [`CapacityTooLarge`](ErrorKind::CapacityTooLarge) when the system does not
+    /// give the memory for the slots.
+    ///
+    /// # Panics
+    /// When `event` does.
     pub fn multi(config: BusConfig, event: impl FnMut() -> T) -> Result<Self, Error> {
         Ok(Self { plan: Plan::new(Kind::Multi, config, event)?, kind: PhantomData })
     }
@@ -268,7 +276,10 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
     }
 
     /// Divides events among `members` threads: each event goes to one of them, in no order between members.
-    /// `make` is called with 0, 1, .. for each member's handler.
+    /// `make` is called with 0, 1, .. for each member's handler. Dividing costs a compare-and-swap for each share that a member takes.
+    ///
+    /// # Panics
+    /// When `make` does; the stage does not exist then.
     pub fn share<H>(mut self, members: usize, mut make: impl FnMut(usize) -> H) -> Stage
     where
         T: Sync,
@@ -285,7 +296,10 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
     }
 
     /// Divides events among `members` threads by key: all events of one key go to the same member, in order. Every member looks
-    /// at every event and hashes its key (about 15 ns). When one member ends early, the stage does.
+    /// at every event and hashes its key (SipHash). When one member ends early, the stage does.
+    ///
+    /// # Panics
+    /// When `make` does; the stage does not exist then.
     pub fn share_by<Q, H>(
         mut self,
         members: usize,
