@@ -1,7 +1,6 @@
 //! A running bus: how it is watched and how it ends.
 
 use crate::error::{Error, ErrorKind};
-use crate::producer::bus_id;
 use crate::ring::cursor::Counters;
 use crate::ring::{Kind, Ring};
 use crate::stage::{Failure, Roster};
@@ -93,7 +92,8 @@ impl<T: Send + 'static> Bus<T> {
     /// [`Retire`](crate::OnPanic::Retire); the text says which stage, at which sequence, and why, and
     /// [`source`](std::error::Error::source) is its error. [`Halted`](ErrorKind::Halted): the bus was halted; see
     /// [`discarded`](Error::discarded). [`WouldDeadlock`](ErrorKind::WouldDeadlock): called from a thread of this bus, or
-    /// from the one that uses its living single producer; nothing was waited for.
+    /// from the one that made or last used its living single producer (one that was moved to another thread counts as that
+    /// thread's from its first call there); nothing was waited for, and the bus runs on, detached.
     pub fn join(self) -> Result<(), Error> {
         self.join_until(None)
     }
@@ -143,13 +143,15 @@ impl<T: Send + 'static> Bus<T> {
     fn refuse_self(&self) -> Result<(), Error> {
         let core = &self.ring.core;
         let uses_producer = core.kind() == Kind::Single
+            && self.roster.is_running()
+            && !core.is_halted()
             && core.has_producers()
             && core.closing().is_none()
             && core.last_user() == thread_number();
-        let text = if is_inside(bus_id(&self.ring)) {
+        let text = if is_inside(self.ring.core.id()) {
             "called from a thread of this bus, or while it holds a claim: it would wait for itself"
         } else if uses_producer {
-            "called from the thread that uses the bus's producer: drop the producer first, or call from another thread"
+            "called from the thread that made or last used the bus's living producer: drop the producer first, or call from another thread"
         } else {
             return Ok(());
         };

@@ -3,8 +3,8 @@
 use crate::error::Error;
 use std::time::Duration;
 
-/// The most slots a ring may have: 2^32.
-const CAPACITY_MAX: usize = 1 << 32;
+/// The most slots a ring may have: 2^31, which every `usize` can hold.
+const CAPACITY_MAX: usize = 1 << 31;
 const BATCH_MAX: usize = 1 << 16;
 const STAGES_MAX: usize = 1024;
 const TAIL_PAUSES_MAX: u32 = 4096;
@@ -104,7 +104,7 @@ pub enum Placement {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusConfig {
-    /// Slots in the ring, in events: how far the slowest stage may lag before producers wait. Default 8,192; 1 to 2^32,
+    /// Slots in the ring, in events: how far the slowest stage may lag before producers wait. Default 8,192; 1 to 2^31,
     /// rounded up to a power of two. Larger absorbs longer bursts; smaller stays in cache: the ring takes
     /// `capacity × (8 + size of an event)` bytes, and is fastest when that fits the second-level cache.
     pub capacity: usize,
@@ -117,14 +117,14 @@ pub struct BusConfig {
     /// While events stream, how many pauses (about 10 to 50 ns each, by processor) a reader that may wait makes once it has caught
     /// up with producers, before it looks again. Default 64; 0 to 4,096. A reader at the producers' heels takes the cache lines away that they are
     /// writing; a distance more than doubles the throughput of events published one at a time, and delays those in a stream by as long.
-    /// A lone event is never kept waiting. 0 for least latency under load.
+    /// A lone event is not kept waiting, but the first one after a burst is. 0 for least latency under load.
     pub tail_pauses: u32,
     /// What to do about threads that do not fit the machine. Default [`Placement::Warn`].
     pub placement: Placement,
     /// What to do when a handler fails, unless a stage says otherwise. Default [`OnPanic::Halt`].
     pub on_panic: OnPanic,
     /// Entries in the table of cursors: stages, where each keyed member counts as one. Default 32; 1 to 1,024.
-    /// Each takes 256 bytes; producers that find the ring full read those in use.
+    /// Each takes 384 bytes; producers that find the ring full read those in use.
     pub stages_max: usize,
 }
 
@@ -155,7 +155,7 @@ impl BusConfig {
         Self { capacity: 1 << 14, wait: Wait::BusySpin, batch_max: 1024, tail_pauses: 128, ..Self::default() }
     }
 
-    /// A machine shared with others: nothing runs while nothing is to do, and nobody has to pay for waking.
+    /// A machine shared with others: idle threads sleep, 50 µs at a time, and nobody has to pay for waking them.
     #[must_use]
     pub fn shared_cpu() -> Self {
         Self { wait: Wait::backoff(), ..Self::default() }

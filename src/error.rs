@@ -45,7 +45,7 @@ const CLOSED: &str = "the bus is closed";
 pub enum PublishError<T> {
     /// The bus was closed or halted, or nobody is left to read.
     Closed(T),
-    /// The ring is full, and this thread itself keeps it so: it runs a handler of this bus or holds a claim.
+    /// The ring is full, and this thread itself may keep it so: it runs a handler of this bus or holds a claim.
     WouldDeadlock(T),
 }
 
@@ -65,26 +65,26 @@ pub enum PublishDeadlineError<T> {
     TimedOut(T),
     /// The bus was closed or halted, or nobody is left to read.
     Closed(T),
-    /// The ring is full, and this thread itself keeps it so: it runs a handler of this bus or holds a claim.
+    /// The ring is full, and this thread itself may keep it so: it runs a handler of this bus or holds a claim.
     WouldDeadlock(T),
 }
 
 carries_event!(PublishError {
     Closed => "the bus is closed",
-    WouldDeadlock => "the ring is full and this thread, which runs a handler of the bus or holds a claim, would wait for itself"
+    WouldDeadlock => "the ring is full and this thread, which runs a handler of the bus or holds a claim, might wait for itself"
 });
 carries_event!(TryPublishError { Full => "the ring is full", Closed => "the bus is closed" });
 carries_event!(PublishDeadlineError {
     TimedOut => "the ring stayed full up to the deadline",
     Closed => "the bus is closed",
-    WouldDeadlock => "the ring is full and this thread, which runs a handler of the bus or holds a claim, would wait for itself"
+    WouldDeadlock => "the ring is full and this thread, which runs a handler of the bus or holds a claim, might wait for itself"
 });
 
 /// Why nothing was claimed, or why a batch stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimError {
-    /// More than the ring holds: it could never be granted.
+    /// None, or more than the ring holds: it could never be granted.
     TooLarge {
         /// How many were asked for.
         count: usize,
@@ -97,7 +97,7 @@ pub enum ClaimError {
     TimedOut,
     /// The bus was closed or halted, or nobody is left to read.
     Closed,
-    /// The ring is full, and this thread itself keeps it so: it runs a handler of this bus or holds a claim.
+    /// The ring is full, and this thread itself may keep it so: it runs a handler of this bus or holds a claim.
     WouldDeadlock,
 }
 
@@ -105,12 +105,12 @@ impl fmt::Display for ClaimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge { count, capacity } => {
-                write!(f, "a claim of {count} events can never fit: claim between 1 and the capacity, {capacity}")
+                write!(f, "a claim of {count} events is never granted: claim between 1 and the capacity, {capacity}")
             }
             Self::Full => f.write_str("the ring is full"),
             Self::TimedOut => f.write_str("the ring stayed full up to the deadline"),
             Self::Closed => f.write_str(CLOSED),
-            Self::WouldDeadlock => f.write_str("the ring is full and this thread, which runs a handler of the bus or holds a claim, would wait for itself"),
+            Self::WouldDeadlock => f.write_str("the ring is full and this thread, which runs a handler of the bus or holds a claim, might wait for itself"),
         }
     }
 }
@@ -262,7 +262,7 @@ pub enum ErrorKind {
     Halted,
     /// A deadline passed before all stages had ended.
     TimedOut,
-    /// The calling thread would wait for itself.
+    /// The calling thread might wait for itself.
     WouldDeadlock,
 }
 

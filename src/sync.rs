@@ -28,6 +28,13 @@ pub(crate) fn thread_number() -> u64 {
     })
 }
 
+/// Drops a value of the user's, whose drop may panic, where a panic would break off something that must go on.
+pub(crate) fn drop_quietly<T>(value: T) {
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(value)));
+    // a panic's own payload may be such a value again
+    std::mem::forget(dropped);
+}
+
 /// A number that no other ring of this process ever has.
 pub(crate) fn ring_number() -> usize {
     static LAST: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);

@@ -455,6 +455,6 @@ fn events_of_no_size_and_of_large_alignment_are_events() {
 #[test]
 fn the_queues_panic_on_a_bad_capacity_with_the_text_of_the_error() {
     let text = common::panic_of(|| spsc::<u64>(0));
-    assert_eq!(text, "capacity is 0: accepted is 1 to 4294967296");
-    assert_eq!(common::panic_of(|| mpmc::<u64>((1 << 32) + 1)), text.replace("is 0", "is 4294967297"));
+    assert_eq!(text, "capacity is 0: accepted is 1 to 2147483648");
+    assert_eq!(common::panic_of(|| mpmc::<u64>((1 << 31) + 1)), text.replace("is 0", "is 2147483649"));
 }

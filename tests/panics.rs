@@ -315,7 +315,7 @@ fn drops_of_wakers() {
         let fragile = Waker::from(Arc::new(Fragile));
         assert!(poll_once(read.as_mut(), &fragile).is_pending());
         drop(fragile); // the registered one is the last
-        assert_eq!(panic_of(|| poll_once(read.as_mut(), &waker)), "the waker's drop"); // replaced by another
+        assert!(poll_once(read.as_mut(), &waker).is_pending()); // replaced by another; its panic goes no further
         drop(read);
         for number in 0..3 {
             let mut read = pin!(rx.read());

@@ -11,7 +11,7 @@ pub(crate) use reader::{Reader, UpstreamNames};
 pub use worker::Worker;
 
 use crate::error::{Ended, ReadDeadlineError, TryReadError};
-use crate::ring::barrier::Readable;
+use crate::ring::barrier::{Readable, Stop};
 use crate::ring::slots::{Access, Shared};
 use crate::sync::step;
 use crate::wait::Waiter;
@@ -26,7 +26,7 @@ use std::time::Instant;
 /// is dropped. A consumer made by a topology may be used before `start()`: it waits for the first event.
 ///
 /// Dropping a consumer ends its stage: producers go on without it; stages that depend on it get what it had freed, then
-/// end with [`Ended::Upstream`].
+/// end with [`Ended::Upstream`]. A consumer that has answered that has ended its own stage.
 ///
 /// ```
 /// let (mut tx, mut rx) = ringway::spsc::<String>(16);
@@ -64,13 +64,15 @@ pub struct Consumer<T, A: Access = Shared> {
     waiter: Waiter,
     /// The next sequence to read. The stage's cursor is behind it while a batch lives.
     next: u64,
+    /// The stage has ended because one that it depends on did, and this end has said so.
+    retired: bool,
     access: PhantomData<A>,
 }
 
 impl<T, A: Access> Consumer<T, A> {
     pub(crate) fn new(reader: Reader<T>, waiter: Waiter) -> Self {
         let next = reader.entry().cursor.own_position();
-        Self { reader, waiter, next, access: PhantomData }
+        Self { reader, waiter, next, retired: false, access: PhantomData }
     }
 
     /// Reads what is there, at most `batch_max` events; never waits.
@@ -82,7 +84,8 @@ impl<T, A: Access> Consumer<T, A> {
         self.settle();
         match self.reader.look(self.next) {
             Ok(readable) => Ok(self.take(readable)),
-            Err(stop) => Err(self.reader.refusal(stop)),
+            Err(Stop::Empty(_)) => Err(TryReadError::Empty),
+            Err(stop) => Err(TryReadError::Ended(self.end(stop))),
         }
     }
 
@@ -117,14 +120,28 @@ impl<T, A: Access> Consumer<T, A> {
     #[inline(never)]
     fn wait(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
         let Self { reader, waiter, next, .. } = self;
-        reader.wait(waiter, deadline, &reader.entry().cursor.counters, || reader.look(*next))
+        match reader.wait(waiter, deadline, &reader.entry().cursor.counters, || reader.look(*next)) {
+            None => Err(ReadDeadlineError::TimedOut),
+            Some(found) => found.map_err(|stop| ReadDeadlineError::Ended(self.end(stop))),
+        }
+    }
+
+    /// Nothing will come any more. Behind a stage that ended early this one ends too, at once: whoever holds it need not drop
+    /// it for producers to go on.
+    #[cold]
+    fn end(&mut self, stop: Stop) -> Ended {
+        if matches!(stop, Stop::Upstream(_)) && !std::mem::replace(&mut self.retired, true) {
+            self.reader.retire(None, &self.reader.entry().cursor.counters);
+        }
+        self.reader.ended(stop)
     }
 
     /// For a task: registers its waker when there is nothing.
     fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<Result<Readable, Ended>> {
         self.settle();
         let Self { reader, waiter, next, .. } = self;
-        reader.poll(waiter, context, &reader.entry().cursor.counters, || reader.look(*next))
+        let found = reader.poll(waiter, context, &reader.entry().cursor.counters, || reader.look(*next));
+        found.map(|found| found.map_err(|stop| self.end(stop)))
     }
 
     fn forget_waker(&self) {
@@ -156,7 +173,7 @@ impl<T, A: Access> Consumer<T, A> {
 
 impl<T, A: Access> Drop for Consumer<T, A> {
     fn drop(&mut self) {
-        if step("retire_consumer") {
+        if !self.retired && step("retire_consumer") {
             self.reader.retire(None, &self.reader.entry().cursor.counters);
         }
     }

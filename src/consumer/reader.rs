@@ -1,6 +1,6 @@
 //! What all reading ends have in common: a barrier in front of them, an entry in the cursor table, a way to wait.
 
-use crate::error::{Ended, ReadDeadlineError, TryReadError};
+use crate::error::Ended;
 use crate::ring::Ring;
 use crate::ring::barrier::{Barrier, Readable, Stop, Upstream};
 use crate::ring::cursor::Counters;
@@ -97,7 +97,7 @@ impl<T> Reader<T> {
         self.ring.core.position().saturating_sub(next)
     }
 
-    /// Waits until `look` finds something, or the end.
+    /// Waits until `look` finds something, or the end; `None` when the deadline passed first.
     #[cold]
     pub(crate) fn wait<R>(
         &self,
@@ -105,12 +105,8 @@ impl<T> Reader<T> {
         deadline: Option<Instant>,
         counters: &Counters,
         mut look: impl FnMut() -> Result<R, Stop>,
-    ) -> Result<R, ReadDeadlineError> {
-        match waiter.wait(deadline, counters, || sort(look())) {
-            None => Err(ReadDeadlineError::TimedOut),
-            Some(Ok(found)) => Ok(found),
-            Some(Err(stop)) => Err(ReadDeadlineError::Ended(self.ended(stop))),
-        }
+    ) -> Option<Result<R, Stop>> {
+        waiter.wait(deadline, counters, || sort(look()))
     }
 
     /// The same for a task.
@@ -120,20 +116,13 @@ impl<T> Reader<T> {
         context: &mut Context<'_>,
         counters: &Counters,
         mut look: impl FnMut() -> Result<R, Stop>,
-    ) -> Poll<Result<R, Ended>> {
-        waiter.poll(context, counters, || sort(look())).map(|found| found.map_err(|stop| self.ended(stop)))
+    ) -> Poll<Result<R, Stop>> {
+        waiter.poll(context, counters, || sort(look()))
     }
 
-    /// What a reader that does not wait answers.
-    pub(crate) fn refusal(&self, stop: Stop) -> TryReadError {
-        match stop {
-            Stop::Empty(_) => TryReadError::Empty,
-            stop => TryReadError::Ended(self.ended(stop)),
-        }
-    }
-
+    /// What a reader is told at its end.
     #[cold]
-    fn ended(&self, stop: Stop) -> Ended {
+    pub(crate) fn ended(&self, stop: Stop) -> Ended {
         match stop {
             Stop::Drained => Ended::Drained,
             Stop::Halted => Ended::Halted,
@@ -150,7 +139,7 @@ impl<T> Reader<T> {
         if self.ring.core.retire(self.index, at) {
             self.signals.notify_all(counters);
         } else if step("retire_unnotified") {
-            self.signals.notify(self.signal(), counters);
+            self.signals.notify_rarely(self.signal(), counters);
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::consumer::batch::{Batch, Freeing, Place};
 use crate::consumer::reader::Reader;
 use crate::error::{Ended, ReadDeadlineError, TryReadError};
 use crate::ring::barrier::{Readable, Stop};
+use crate::ring::cursor::Counters;
 use crate::ring::group::Group;
 use crate::ring::slots::{Access, ReadToken, Shared};
 use crate::sync::step;
@@ -43,6 +44,8 @@ pub struct Worker<T, A: Access = Shared> {
     reader: Reader<T>,
     waiter: Waiter,
     member: usize,
+    /// The stage has ended because one that it depends on did; this end has said so, and is no member any more.
+    left: Option<Stop>,
     access: PhantomData<A>,
 }
 
@@ -53,7 +56,7 @@ impl<T, A: Access> Worker<T, A> {
     /// The first member of a group; every other one is its clone.
     pub(crate) fn new(reader: Reader<T>, waiter: Waiter) -> Self {
         let member = group(&reader).enter();
-        Self { reader, waiter, member, access: PhantomData }
+        Self { reader, waiter, member, left: None, access: PhantomData }
     }
 
     /// Reads a share of what is there; never waits.
@@ -62,10 +65,10 @@ impl<T, A: Access> Worker<T, A> {
     /// [`TryReadError`].
     #[inline]
     pub fn try_read(&mut self) -> Result<Batch<'_, T, A>, TryReadError> {
-        self.settle();
-        match look(&self.reader, self.member) {
+        match self.look() {
             Ok(share) => Ok(self.take(share)),
-            Err(stop) => Err(self.reader.refusal(stop)),
+            Err(Stop::Empty(_)) => Err(TryReadError::Empty),
+            Err(stop) => Err(TryReadError::Ended(self.end(stop))),
         }
     }
 
@@ -91,17 +94,54 @@ impl<T, A: Access> Worker<T, A> {
 
     #[inline]
     fn share(&mut self, deadline: Option<Instant>) -> Result<Share, ReadDeadlineError> {
-        self.settle();
         self.reader.keep_distance();
-        look(&self.reader, self.member).or_else(|_| self.wait(deadline))
+        self.look().or_else(|stop| self.wait(stop, deadline))
     }
 
     #[cold]
     #[inline(never)]
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<Share, ReadDeadlineError> {
+    fn wait(&mut self, stop: Stop, deadline: Option<Instant>) -> Result<Share, ReadDeadlineError> {
+        if stop.is_end() {
+            return Err(ReadDeadlineError::Ended(self.end(stop)));
+        }
         let Self { reader, waiter, member, .. } = self;
         let counters = &group(reader).member(*member).counters;
-        reader.wait(waiter, deadline, counters, || look(reader, *member))
+        match reader.wait(waiter, deadline, counters, || look(reader, *member)) {
+            None => Err(ReadDeadlineError::TimedOut),
+            Some(found) => found.map_err(|stop| ReadDeadlineError::Ended(self.end(stop))),
+        }
+    }
+
+    #[inline(always)]
+    fn look(&self) -> Result<Share, Stop> {
+        if let Some(stop) = self.left {
+            return Err(stop);
+        }
+        self.settle();
+        look(&self.reader, self.member)
+    }
+
+    /// Nothing will come any more. Behind a stage that ended early this member leaves at once: whoever holds it need not drop
+    /// it for producers to go on.
+    #[cold]
+    fn end(&mut self, stop: Stop) -> Ended {
+        if matches!(stop, Stop::Upstream(_)) && self.left.is_none() {
+            self.leave();
+            self.left = Some(stop);
+        }
+        self.reader.ended(stop)
+    }
+
+    fn leave(&mut self) {
+        let group = group(&self.reader);
+        // only a member that failed, or was halted, leaves an event unfinished; a forgotten batch counts as finished
+        let keeps = self.reader.entry().is_stopped() || self.reader.ring().core.is_halted();
+        // not the member's own counters: the seat may be somebody else's by then
+        let counters = &Counters::default();
+        match group.leave(self.member, keeps && group.member(self.member).holds()) {
+            Some(position) => self.reader.retire(Some(position), counters),
+            None => self.reader.signals().notify(self.reader.signal(), counters),
+        }
     }
 
     /// A batch that was forgotten with `mem::forget` is freed now: no reference into it can be left.
@@ -178,21 +218,19 @@ fn look<T>(reader: &Reader<T>, member: usize) -> Result<Share, Stop> {
 
 impl<T, A: Access> Clone for Worker<T, A> {
     fn clone(&self) -> Self {
-        let reader = self.reader.duplicate();
-        let waiter = self.waiter.another();
-        Self::new(reader, waiter)
+        let (reader, waiter) = (self.reader.duplicate(), self.waiter.another());
+        match self.left {
+            None => Self::new(reader, waiter),
+            // a group that was left stays ended: the clone is no member either
+            left => Self { reader, waiter, member: self.member, left, access: PhantomData },
+        }
     }
 }
 
 impl<T, A: Access> Drop for Worker<T, A> {
     fn drop(&mut self) {
-        let group = group(&self.reader);
-        // only a member that failed, or was halted, leaves an event unfinished; a forgotten batch counts as finished
-        let keeps = self.reader.entry().is_stopped() || self.reader.ring().core.is_halted();
-        let counters = &group.member(self.member).counters;
-        match group.leave(self.member, keeps && group.member(self.member).holds()) {
-            Some(position) => self.reader.retire(Some(position), counters),
-            None => self.reader.signals().notify(self.reader.signal(), counters),
+        if self.left.is_none() {
+            self.leave();
         }
     }
 }

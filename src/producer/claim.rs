@@ -14,7 +14,8 @@ use std::fmt;
 /// them: edit them, or overwrite them.
 ///
 /// Dropping it, also by a panic, publishes nothing: a single producer's sequences are used again, a multi-producer's are stepped
-/// over by every reader. Forgetting it with `mem::forget` may stall a multi-producer bus for ever, until it is halted.
+/// over by every reader. Forgetting it with `mem::forget` may stall a multi-producer bus until it is halted, and
+/// its thread counts as holding it for ever: there the bus cannot be joined.
 ///
 /// ```
 /// let (mut tx, mut rx) = ringway::spsc::<u64>(8);
@@ -76,7 +77,7 @@ impl<T, K: ProducerKind> Claim<'_, T, K> {
     #[inline(always)]
     pub(super) fn put(mut self, event: T) -> Sequence {
         let sequence = self.claimed.put(event);
-        self.count_one();
+        self.count_one(sequence);
         Sequence::new(sequence)
     }
 
@@ -84,22 +85,23 @@ impl<T, K: ProducerKind> Claim<'_, T, K> {
     #[inline(always)]
     pub(super) fn put_with(mut self, write: impl FnOnce(&mut T)) -> Sequence {
         let sequence = self.claimed.put_with(write);
-        self.count_one();
+        self.count_one(sequence);
         Sequence::new(sequence)
     }
 
-    /// A single producer's events are counted by its position.
+    /// A single producer's events are counted by its position, which is the ring's.
     #[inline(always)]
-    fn count_one(&self) {
+    fn count_one(&self, sequence: u64) {
         if K::Sequencer::MULTI {
             self.notifier.counters.events.add(1);
+            self.notifier.counters.position.set(sequence + 1);
         }
     }
 
     /// Publishes all of them.
     pub fn publish(self) -> SequenceRange {
         let range = self.claimed.publish();
-        self.notifier.counters.count_batch(range.end - range.start);
+        self.notifier.count_chunk(range.end - range.start, range.end);
         SequenceRange::new(range)
     }
 }
@@ -123,6 +125,14 @@ impl<T, K: ProducerKind> fmt::Debug for Claim<'_, T, K> {
 pub(super) struct Notifier<'p> {
     pub(super) signals: &'p Signals,
     pub(super) counters: &'p Counters,
+}
+
+impl Notifier<'_> {
+    /// So many events below `position` were published together.
+    pub(super) fn count_chunk(&self, events: u64, position: u64) {
+        self.counters.count_batch(events);
+        self.counters.position.set(position);
+    }
 }
 
 impl Drop for Notifier<'_> {

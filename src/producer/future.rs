@@ -33,7 +33,7 @@ impl<T, K: ProducerKind> Future for PublishFuture<'_, T, K> {
             match grant {
                 Ok(grant) => Ok(self.producer.begin(grant, false).put(event)),
                 Err(_) => {
-                    self.producer.tell_closed();
+                    self.producer.tell_sealed();
                     Err(PublishError::Closed(event))
                 }
             }

@@ -84,6 +84,10 @@ pub struct Producer<T, K: ProducerKind = Single> {
 /// No thread has this number.
 const NOBODY: u64 = u64::MAX;
 
+/// The most events of an iterator in one chunk: what it yields is the user's code, which other producers, whose sequences
+/// come later, and sleeping readers wait for.
+const ITERATED_MAX: u64 = 64;
+
 /// How long a call may wait.
 #[derive(Clone, Copy)]
 enum Until {
@@ -218,9 +222,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
         self.put_with(write, Until::Deadline(deadline)).map_err(|reason| deadline_error((), reason))
     }
 
-    /// Publishes every event of an iterator, in order, in chunks as large as there is room for; waits while the ring is full.
+    /// Publishes every event of an iterator, in order, in chunks of at most 64; waits while the ring is full.
     /// Each chunk is consecutive; with other producers about, the whole is not. An event is taken from
-    /// the iterator only once it has a slot. Returns how many were published.
+    /// the iterator only once it has a slot. Readers that sleep are woken after each chunk, so the iterator must not wait for
+    /// what a reader does with its events. Returns how many were published.
     ///
     /// The iterator must know its length: a range of `u64` does not, one of `usize` or `u32` does.
     ///
@@ -233,7 +238,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     where
         I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     {
-        self.publish_all(events.into_iter(), Until::Forever)
+        self.publish_all(events.into_iter(), ITERATED_MAX, Until::Forever)
     }
 
     /// Publishes as many events of an iterator as there is room for now. Returns how many.
@@ -245,7 +250,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     where
         I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     {
-        self.publish_all(events.into_iter(), Until::Now)
+        self.publish_all(events.into_iter(), ITERATED_MAX, Until::Now)
     }
 
     /// [`publish_batch`](Self::publish_batch), waiting no longer than `deadline`.
@@ -257,10 +262,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
     where
         I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     {
-        self.publish_all(events.into_iter(), Until::Deadline(deadline))
+        self.publish_all(events.into_iter(), ITERATED_MAX, Until::Deadline(deadline))
     }
 
-    /// [`publish_batch`](Self::publish_batch) for a slice.
+    /// [`publish_batch`](Self::publish_batch) for a slice, in chunks as large as there is room for.
     ///
     /// # Errors
     /// [`BatchError`] when the bus closes meanwhile: the rest is `events[published..]`.
@@ -269,7 +274,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     where
         T: Copy,
     {
-        self.publish_all(events.iter().copied(), Until::Forever)
+        self.publish_all(events.iter().copied(), u64::MAX, Until::Forever)
     }
 
     /// [`try_publish_batch`](Self::try_publish_batch) for a slice.
@@ -281,7 +286,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     where
         T: Copy,
     {
-        self.publish_all(events.iter().copied(), Until::Now)
+        self.publish_all(events.iter().copied(), u64::MAX, Until::Now)
     }
 
     /// [`publish_slice`](Self::publish_slice), waiting no longer than `deadline`.
@@ -293,7 +298,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     where
         T: Copy,
     {
-        self.publish_all(events.iter().copied(), Until::Deadline(deadline))
+        self.publish_all(events.iter().copied(), u64::MAX, Until::Deadline(deadline))
     }
 
     /// Claims `count` consecutive slots, to be edited in place and published together; waits until there is room for all.
@@ -325,6 +330,8 @@ impl<T, K: ProducerKind> Producer<T, K> {
 
     /// Publishes an event; the task sleeps while the ring is full. Works with any executor. Dropping the future before it is
     /// ready publishes nothing and drops the event.
+    ///
+    /// It never answers `WouldDeadlock`: a handler of this bus that blocks on it while the ring is full waits for itself.
     ///
     /// On a bus whose producers never park ([`BusySpin`](Wait::BusySpin), [`Yield`](Wait::Yield), [`Backoff`](Wait::Backoff)) nobody
     /// looks for sleepers, so the task asks to be polled again at once.
@@ -369,25 +376,32 @@ impl<T, K: ProducerKind> Producer<T, K> {
         let deadline = match (self.sequencer.reserve(&self.ring.core, least, most), until) {
             (Ok(grant), _) => return Ok(grant),
             (Err(Refused::Closed), _) => {
-                self.tell_closed();
+                self.tell_sealed();
                 return Err(ClaimError::Closed);
             }
             (_, Until::Now) => return Err(ClaimError::Full),
             (_, Until::Forever) => None,
             (_, Until::Deadline(deadline)) => Some(deadline),
         };
-        if is_inside(bus_id(&self.ring)) {
+        if is_inside(self.ring.core.id()) {
             return Err(ClaimError::WouldDeadlock);
         }
         let Self { sequencer, ring, waiter, counters, .. } = self;
         let found = waiter.wait(deadline, counters, || look_for_room(sequencer, &ring.core, least, most));
         if matches!(found, Some(Err(_))) {
-            self.tell_closed();
+            self.tell_sealed();
         }
         found.unwrap_or(Err(ClaimError::TimedOut))
     }
 
-    /// A single producer has just fixed the closing sequence: readers that sleep must see it.
+    /// A single producer has just fixed the closing sequence: readers that sleep must see it. Of several producers none does:
+    /// whoever closed the bus has woken everybody.
+    fn tell_sealed(&self) {
+        if !K::Sequencer::MULTI {
+            self.tell_closed();
+        }
+    }
+
     fn tell_closed(&self) {
         self.waiter.signals().notify_all(&self.counters);
     }
@@ -417,10 +431,15 @@ impl<T, K: ProducerKind> Producer<T, K> {
     }
 
     #[inline]
-    fn publish_all(&mut self, mut events: impl ExactSizeIterator<Item = T>, until: Until) -> Result<usize, BatchError> {
+    fn publish_all(
+        &mut self,
+        mut events: impl ExactSizeIterator<Item = T>,
+        chunk_max: u64,
+        until: Until,
+    ) -> Result<usize, BatchError> {
         let mut published = 0;
         loop {
-            let most = (events.len() as u64).min(self.ring.core.capacity());
+            let most = (events.len() as u64).min(chunk_max).min(self.ring.core.capacity());
             if most == 0 {
                 return Ok(published);
             }
@@ -437,7 +456,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
                 claim.claimed.put(event);
                 done += 1;
             }
-            claim.notifier.counters.count_batch(done);
+            claim.notifier.count_chunk(done, claim.sequences().start().get());
             published += done as usize;
             if done < room {
                 return Ok(published); // the iterator was shorter than it said
@@ -459,7 +478,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// the event that is overwritten.
     #[inline(always)]
     fn begin(&mut self, grant: Grant<K>, runs_user_code: bool) -> Claim<'_, T, K> {
-        let bus = bus_id(&self.ring);
+        let bus = self.ring.core.id();
         Claim {
             claimed: self.sequencer.claim(&self.ring, grant),
             notifier: Notifier { signals: self.waiter.signals(), counters: &self.counters },
@@ -476,12 +495,6 @@ fn deadline_error<E>(event: E, reason: ClaimError) -> PublishDeadlineError<E> {
         ClaimError::WouldDeadlock => PublishDeadlineError::WouldDeadlock(event),
         _ => PublishDeadlineError::Closed(event),
     }
-}
-
-/// A number that only this bus ever has. Its address would not do: a forgotten claim outlives the ring, and would count for
-/// the next one that stands there.
-pub(crate) fn bus_id<T>(ring: &Ring<T>) -> usize {
-    ring.core.id()
 }
 
 fn look_for_room<S: Sequencer>(

@@ -68,7 +68,7 @@ impl Barrier {
     }
 
     /// While events stream, lets producers get ahead before it looks at the lines that they are writing: a reader at their heels
-    /// takes each line away several times. A lone event is never kept waiting.
+    /// takes each line away several times. A lone event is not kept waiting.
     #[inline(always)]
     pub(crate) fn keep_distance(&self) {
         if self.at_tail.replace(false) {

@@ -98,6 +98,8 @@ impl Cursor {
 pub(crate) struct Counters {
     pub(crate) events: Counter,
     pub(crate) batches: Counter,
+    /// Of several producers each: one above the last sequence that it published.
+    pub(crate) position: Counter,
     /// How often it had to wait.
     pub(crate) stalls: Counter,
     /// How often it went to sleep.
@@ -127,6 +129,12 @@ impl Counter {
         let now = self.0.load(std::sync::atomic::Ordering::Relaxed);
         // relaxed: as above
         self.0.store(now.wrapping_add(amount), std::sync::atomic::Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, value: u64) {
+        // relaxed: a statistic
+        self.0.store(value, std::sync::atomic::Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

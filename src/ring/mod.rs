@@ -112,7 +112,8 @@ impl Core {
         self.kind
     }
 
-    /// A number that no other ring of this process ever has.
+    /// A number that no other ring of this process ever has. Its address would not do: a forgotten claim outlives the ring, and would
+    /// count for the next one that stands there.
     pub(crate) fn id(&self) -> usize {
         self.id
     }
@@ -201,7 +202,7 @@ impl Core {
     /// Adds a reader at the position where producers are; `shared`: a group's. The table's entry, and whether it fits: a topology
     /// with one that does not fit never starts.
     pub(crate) fn add_reader(&self, shared: bool) -> (usize, bool) {
-        // relaxed: the ring has not started; nobody counts down yet
+        // relaxed: `hold_open` keeps the count from reaching 0 while readers are added
         self.readers_living.fetch_add(1, Ordering::Relaxed);
         match self.table.insert(self.position(), shared) {
             Some(index) => (index, true),

@@ -34,7 +34,9 @@ impl MultiSequencer {
         {
             return Err(Refused::Full { behind: Some(index) });
         }
-        let found = core.table.refresh(head).ok_or(Refused::Full { behind: None })?;
+        let Some(found) = core.table.refresh(head) else {
+            return if short(self.limit) { Err(Refused::Full { behind: None }) } else { Ok(()) };
+        };
         let spare = if step("multi_gate") { 0 } else { 1 };
         self.limit = self.limit.max(found.position + core.capacity() + spare);
         self.behind = found.cursor.filter(|_| short(self.limit));

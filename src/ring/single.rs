@@ -35,7 +35,10 @@ impl SingleSequencer {
         {
             return Err(Refused::Full { behind: Some(index) });
         }
-        let found = core.table.refresh(next).ok_or(Refused::Full { behind: None })?;
+        let Some(found) = core.table.refresh(next) else {
+            let room = self.limit - next;
+            return if room < least { Err(Refused::Full { behind: None }) } else { Ok(Room(room.min(most))) };
+        };
         // the frontier of a group can step back; what was proven once stays true
         self.limit = self.limit.max(found.position + core.capacity());
         let room = self.limit - next;

@@ -61,7 +61,7 @@ impl Entry {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Least {
     pub(crate) position: u64,
-    /// `None`: no living cursor is below the producers' own position.
+    /// `None`: no cursor lives.
     pub(crate) cursor: Option<(usize, Snapshot)>,
 }
 

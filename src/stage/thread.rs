@@ -9,7 +9,7 @@ use crate::ring::{Core, Ring};
 use crate::sequence::Sequence;
 use crate::stage::Delivery;
 use crate::stage::handler::Work;
-use crate::sync::Arc;
+use crate::sync::{Arc, drop_quietly};
 use crate::wait::context::Inside;
 use crate::wait::signal::Signals;
 use std::any::Any;
@@ -69,8 +69,17 @@ impl Roster {
 
     /// The thread has ended, or was never started.
     pub(crate) fn leave(&self, thread: &str) {
-        self.lock().running.retain(|one| one != thread);
+        let mut state = self.lock();
+        // one of them: a stage may be named as a member of another one is
+        if let Some(at) = state.running.iter().position(|one| one == thread) {
+            state.running.swap_remove(at);
+        }
+        drop(state);
         self.changed.notify_all();
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        !self.lock().running.is_empty()
     }
 
     fn fail(&self, failure: Failure) {
@@ -176,6 +185,7 @@ fn flatten<R>(outcome: Result<Result<R, StageError>, Box<dyn Any + Send>>) -> Re
             Some(text) => (*text).to_owned(),
             None => panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a value that is not text".to_owned()),
         };
+        drop_quietly(panic);
         Err(format!("panicked: {text}").into())
     })
 }
@@ -193,6 +203,7 @@ impl<T: Send + 'static> Job<T> {
                 }
             }
         }
+        drop(source); // the stage has ended: nobody waits for what its handler does now
         let stopped = flatten(catch_unwind(AssertUnwindSafe(|| {
             work.stop();
             drop(work);
@@ -201,7 +212,6 @@ impl<T: Send + 'static> Job<T> {
         if let Err(cause) = stopped {
             self.failed(None, cause);
         }
-        drop(source);
         drop(inside);
     }
 
@@ -236,7 +246,7 @@ impl<T: Send + 'static> Job<T> {
     #[cold]
     fn failed(&self, sequence: Option<u64>, cause: StageError) {
         match self.on_panic {
-            OnPanic::Skip => return,
+            OnPanic::Skip => return drop_quietly(cause),
             OnPanic::Halt => self.ring.core.halt(),
             OnPanic::Retire => self.entries.iter().for_each(|&index| self.ring.core.table.entry(index).stop()),
         }

@@ -54,6 +54,10 @@ pub struct StageStats {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProducerStats {
+    /// One above the last sequence that it published; 0 before.
+    pub position: u64,
+    /// How many sequences the slowest stage is behind that.
+    pub lag: u64,
     /// Events published.
     pub events: u64,
     /// Chunks of events published together, by the batch verbs and by claims.
@@ -97,11 +101,15 @@ impl StageStats {
 
 impl ProducerStats {
     pub(crate) fn of(core: &Core, counters: &Counters) -> Self {
+        // the only producer's position is the ring's, and its count of events
+        let (position, events) = match core.kind() {
+            Kind::Single => (core.position(), core.position()),
+            Kind::Multi => (counters.position.get(), counters.events.get()),
+        };
         Self {
-            events: match core.kind() {
-                Kind::Single => core.position(), // saves it a count of its own
-                Kind::Multi => counters.events.get(),
-            },
+            position,
+            lag: position.saturating_sub(core.table.least(position).position),
+            events,
             batches: counters.batches.get(),
             stalls: counters.stalls.get(),
             parks: counters.parks.get(),

@@ -6,7 +6,7 @@ mod start;
 use crate::config::{BusConfig, OnPanic, Wait, validate_batch_max};
 use crate::consumer::{AsyncConsumer, Consumer, Reader, UpstreamNames, Worker};
 use crate::error::{Error, ErrorKind, StageError};
-use crate::producer::{Multi, ProducerKind, Single, bus_id};
+use crate::producer::{Multi, ProducerKind, Single};
 use crate::ring::slots::{Access, Exclusive};
 use crate::ring::{Kind, Ring};
 use crate::stage::{
@@ -236,7 +236,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
     where
         T: Sync,
     {
-        self.attach_unnamed(Each(handler))
+        self.attach(Each(handler))
     }
 
     /// The same with a handler that can fail: an `Err` is treated as a panic is.
@@ -244,7 +244,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
     where
         T: Sync,
     {
-        self.attach_unnamed(TryEach(handler))
+        self.attach(TryEach(handler))
     }
 
     /// Runs `handler` for every event, which it may edit. No other stage may see events at the same time.
@@ -262,13 +262,6 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
 
     /// Runs a [`Handler`], which has hooks for the end of a batch, its start and its stop.
     pub fn attach(self, handler: impl Handler<T> + Send + 'static) -> Stage
-    where
-        T: Sync,
-    {
-        self.attach_unnamed(handler)
-    }
-
-    fn attach_unnamed(self, handler: impl Handler<T> + Send + 'static) -> Stage
     where
         T: Sync,
     {
@@ -492,7 +485,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
             entries: plan.entries[stage.index].clone(),
             on_panic: self.on_panic,
             roster: plan.roster.clone(),
-            bus: bus_id(&plan.ring),
+            bus: plan.ring.core.id(),
         };
         plan.threads.push(Thread {
             name: member.map_or_else(|| self.name.clone(), |member| format!("{}-{member}", self.name)),

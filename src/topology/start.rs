@@ -25,7 +25,7 @@ impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
     /// Checks the whole graph, starts the threads of its stages, and returns when each of them runs where it should.
     ///
     /// # Errors
-    /// What is wrong with the topology, first mistake first: every [`ErrorKind`] but those of a running bus. Nothing is
+    /// What is wrong with the topology, first mistake first: every [`ErrorKind`] but those of a running bus. No thread is
     /// left behind; reading ends made by this topology end with [`Ended::Drained`](crate::Ended::Drained).
     pub fn start(self) -> Result<(Bus<T>, Producer<T, K>), Error> {
         let mut plan = self.plan;

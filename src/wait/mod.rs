@@ -178,6 +178,7 @@ impl Waiter {
                     return Poll::Ready(found);
                 }
                 Err(Some(watch)) if watch == signal => {
+                    counters.stalls.add(1);
                     counters.parks.add(1);
                     return Poll::Pending;
                 }

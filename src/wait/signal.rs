@@ -16,7 +16,7 @@
 
 use crate::registry::Registry;
 use crate::ring::cursor::Counters;
-use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, TryLockError, Unparker, at, fence, step};
+use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, TryLockError, Unparker, at, drop_quietly, fence, step};
 use crossbeam_utils::CachePadded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
@@ -94,12 +94,12 @@ impl Entry {
         if self.state.compare_exchange(IDLE, BUSY, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return false;
         }
-        let _before = self.replace(sleeper); // dropped when the state says so: a waker's drop may panic
+        drop_quietly(self.replace(sleeper));
         // pairs: ENTRY (wake)
         if self.state.compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             return true;
         }
-        let _late = self.replace(None);
+        drop_quietly(self.replace(None));
         // pairs: ENTRY (wake)
         self.state.swap(IDLE, Ordering::AcqRel);
         false
@@ -118,7 +118,7 @@ impl Entry {
             None => return false,
             Some(Wakeup::Thread(thread)) => thread.unpark(),
             // a panic of a waker is its task's affair: the other sleepers must be woken, and this may run in a drop
-            Some(Wakeup::Task(waker)) => drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
+            Some(Wakeup::Task(waker)) => drop_quietly(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
         }
         true
     }
@@ -158,6 +158,12 @@ impl Signals {
         }
     }
 
+    /// The same where it happens seldom, and perhaps before the bus has started: somebody may just be declaring that it may sleep.
+    #[cold]
+    pub(crate) fn notify_rarely(&self, signal: Signal, counters: &Counters) {
+        self.look_for_sleepers(signal, counters);
+    }
+
     #[inline]
     fn look_for_sleepers(&self, signal: Signal, counters: &Counters) {
         fence("notify_fence"); // pairs: SLEEP-FENCE (Waiter::park, Waiter::poll)
@@ -185,7 +191,7 @@ impl Signals {
     /// Wakes everybody, on whatever they sleep: the bus ends.
     pub(crate) fn notify_all(&self, counters: &Counters) {
         for index in (0..=self.cursors.len()).filter(|_| step("end_unnotified")) {
-            self.notify(Signal(index), counters);
+            self.notify_rarely(Signal(index), counters);
         }
     }
 
