@@ -20,7 +20,7 @@ fn read_all(reader: &mut Consumer<u64>) -> (Vec<u64>, Ended) {
 #[test]
 fn close_races_with_claim() {
     let outcomes = &["accepted 0", "accepted 1", "accepted 2"];
-    Model { preemptions: 2, executions: 20000, outcomes }.check(|| {
+    Model { preemptions: 2, executions: 4000, outcomes }.check(|| {
         let mut topology = Topology::multi(trying(2), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").wait(Wait::Park).consumer();
         let (bus, mut producer) = start(topology);
@@ -108,7 +108,7 @@ fn close_wakes_producer() {
 #[test]
 fn halt_wakes_everybody() {
     let outcomes = &["slept 0 and 0", "slept 0 and 1", "slept 1 and 0", "slept 1 and 1"];
-    Model { preemptions: 3, executions: 30000, outcomes }.check(|| {
+    Model { preemptions: 3, executions: 20_000, outcomes }.check(|| {
         let mut topology = Topology::multi(parking(1), || 0).unwrap();
         let (first, reader) = topology.stage("first").consumer();
         let (_, mut next) = topology.stage("next").after([first]).consumer();

@@ -139,7 +139,7 @@ impl<T> Reader<T> {
         if self.ring.core.retire(self.index, at) {
             self.signals.notify_all(counters);
         } else if step("retire_unnotified") {
-            self.signals.notify_rarely(self.signal(), counters);
+            self.signals.notify_early(self.signal(), counters);
         }
     }
 }

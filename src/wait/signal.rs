@@ -141,8 +141,8 @@ impl Signals {
 
     /// Somebody may sleep on `signal` from now on. Comes before anybody changes what is looked at there.
     pub(crate) fn watch(&self, signal: Signal) {
-        // relaxed: the bus has not started; starting it hands this to every thread
-        self.word(signal).fetch_or(WATCHED, Ordering::Relaxed);
+        // pairs: WATCH (notify_early); whoever runs later sees it because the bus was started after it
+        self.word(signal).fetch_or(WATCHED, Ordering::AcqRel);
     }
 
     pub(crate) fn is_watched(&self, signal: Signal) -> bool {
@@ -158,10 +158,15 @@ impl Signals {
         }
     }
 
-    /// The same where it happens seldom, and perhaps before the bus has started: somebody may just be declaring that it may sleep.
+    /// The same where it may come before the bus starts: a consumer is dropped while another stage is being added. Of this look
+    /// and of [`watch`](Self::watch) one comes first, for both are read-modify-writes: either this sees the word watched, or
+    /// whoever may sleep sees the change.
     #[cold]
-    pub(crate) fn notify_rarely(&self, signal: Signal, counters: &Counters) {
-        self.look_for_sleepers(signal, counters);
+    pub(crate) fn notify_early(&self, signal: Signal, counters: &Counters) {
+        // pairs: WATCH (watch)
+        if self.word(signal).fetch_or(0, Ordering::AcqRel) & WATCHED != 0 {
+            self.look_for_sleepers(signal, counters);
+        }
     }
 
     #[inline]
@@ -191,7 +196,7 @@ impl Signals {
     /// Wakes everybody, on whatever they sleep: the bus ends.
     pub(crate) fn notify_all(&self, counters: &Counters) {
         for index in (0..=self.cursors.len()).filter(|_| step("end_unnotified")) {
-            self.notify_rarely(Signal(index), counters);
+            self.notify_early(Signal(index), counters);
         }
     }
 
