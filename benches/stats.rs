@@ -18,7 +18,10 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Streams `events` events from one thread to another, while a third may look.
 fn stream(events: u64, observed: bool) -> Duration {
-    let config = BusConfig { wait: Wait::BusySpin, ..BusConfig::default() };
+    let config = BusConfig {
+        wait: Wait::BusySpin,
+        ..BusConfig::default()
+    };
     let mut topology = Topology::single(config, u64::default).expect("a valid configuration");
     let (_, mut consumer) = topology.stage("consumer").consumer_mut();
     let (bus, mut producer) = topology.start().expect("a valid topology");
@@ -55,8 +58,13 @@ fn stream(events: u64, observed: bool) -> Duration {
 fn stats(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("stats");
     group.throughput(Throughput::Elements(EVENTS));
-    for (name, observed) in [("nobody looks", false), ("a snapshot every millisecond", true)] {
-        group.bench_function(name, |bencher| bencher.iter_custom(|iterations| stream(iterations * EVENTS, observed)));
+    for (name, observed) in [
+        ("nobody looks", false),
+        ("a snapshot every millisecond", true),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|iterations| stream(iterations * EVENTS, observed))
+        });
     }
     group.finish();
 }

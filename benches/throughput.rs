@@ -19,12 +19,16 @@ const COUNTER_BITS: u32 = 48;
 type Run = fn(events: u64) -> Duration;
 
 fn config(wait: Wait) -> BusConfig {
-    BusConfig { wait, ..BusConfig::default() }
+    BusConfig {
+        wait,
+        ..BusConfig::default()
+    }
 }
 
 /// Takes `events` events and checks that each producer's come in order.
 fn consume<const PRODUCERS: usize>(mut consumer: Consumer<u64, Exclusive>, events: u64) {
-    let mut next: [u64; PRODUCERS] = std::array::from_fn(|producer| (producer as u64) << COUNTER_BITS);
+    let mut next: [u64; PRODUCERS] =
+        std::array::from_fn(|producer| (producer as u64) << COUNTER_BITS);
     let mut seen = 0;
     while seen < events {
         let batch = consumer.read().expect("the bus runs until all is read");
@@ -38,7 +42,8 @@ fn consume<const PRODUCERS: usize>(mut consumer: Consumer<u64, Exclusive>, event
 }
 
 fn spsc_one_at_a_time(events: u64) -> Duration {
-    let mut topology = Topology::single(config(Wait::BusySpin), u64::default).expect("a valid configuration");
+    let mut topology =
+        Topology::single(config(Wait::BusySpin), u64::default).expect("a valid configuration");
     let (_, consumer) = topology.stage("consumer").consumer_mut();
     let (_bus, mut producer) = topology.start().expect("a valid topology");
     let produce = move || {
@@ -50,7 +55,8 @@ fn spsc_one_at_a_time(events: u64) -> Duration {
 }
 
 fn spsc_batches(events: u64) -> Duration {
-    let mut topology = Topology::single(config(Wait::BusySpin), u64::default).expect("a valid configuration");
+    let mut topology =
+        Topology::single(config(Wait::BusySpin), u64::default).expect("a valid configuration");
     let (_, consumer) = topology.stage("consumer").consumer_mut();
     let (_bus, mut producer) = topology.start().expect("a valid topology");
     let produce = move || {
@@ -58,7 +64,10 @@ fn spsc_batches(events: u64) -> Duration {
         for first in (0..events).step_by(BATCH as usize) {
             let size = BATCH.min(events - first);
             let batch = &mut batch[..size as usize];
-            batch.iter_mut().zip(first..).for_each(|(slot, event)| *slot = event);
+            batch
+                .iter_mut()
+                .zip(first..)
+                .for_each(|(slot, event)| *slot = event);
             producer.publish_slice(batch).expect("the bus is open");
         }
     };
@@ -67,7 +76,11 @@ fn spsc_batches(events: u64) -> Duration {
 
 fn mpsc_one_at_a_time(events: u64) -> Duration {
     // Three threads share what may be two cores: on such a machine a spinning thread would hold up the others.
-    let wait = if ringway::usable_cores() < 3 { Wait::Yield } else { Wait::BusySpin };
+    let wait = if ringway::usable_cores() < 3 {
+        Wait::Yield
+    } else {
+        Wait::BusySpin
+    };
     let mut topology = Topology::multi(config(wait), u64::default).expect("a valid configuration");
     let (_, consumer) = topology.stage("consumer").consumer_mut();
     let (_bus, producer) = topology.start().expect("a valid topology");
@@ -80,7 +93,11 @@ fn mpsc_one_at_a_time(events: u64) -> Duration {
             }
         }
     };
-    let producers = vec![producer; 2].into_iter().enumerate().map(produce).collect();
+    let producers = vec![producer; 2]
+        .into_iter()
+        .enumerate()
+        .map(produce)
+        .collect();
     support::timed(producers, move || consume::<2>(consumer, events))
 }
 
@@ -93,7 +110,9 @@ fn throughput(criterion: &mut Criterion) {
         ("mpsc one at a time", mpsc_one_at_a_time),
     ];
     for (name, run) in rows {
-        group.bench_function(name, |bencher| bencher.iter_custom(|iterations| run(iterations * EVENTS)));
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|iterations| run(iterations * EVENTS))
+        });
     }
     group.finish();
 }

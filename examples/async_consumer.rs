@@ -27,7 +27,10 @@ struct Line {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     // small, so that both sides really wait for each other
-    let config = BusConfig { capacity: 64, ..BusConfig::default() };
+    let config = BusConfig {
+        capacity: 64,
+        ..BusConfig::default()
+    };
     let mut topology = Topology::multi(config, Line::default)?;
     let (upper, to_upper) = topology.stage("upper").async_consumer();
     let (_, to_count) = topology.stage("count").after([upper]).async_consumer();
@@ -36,15 +39,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let from_thread = producer.clone();
     let thread = thread::spawn(move || publish(from_thread));
     // the bus closes once both producers are gone; then the readers have read everything, and end
-    let (published, upper, counted) = tokio::join!(publish_async(producer), read(to_upper), read(to_count));
+    let (published, upper, counted) =
+        tokio::join!(publish_async(producer), read(to_upper), read(to_count));
     published?;
     thread.join().expect("the publisher does not panic")?;
     bus.join()?;
 
-    assert_eq!(upper, counted, "both stages see the same events in the same order");
+    assert_eq!(
+        upper, counted,
+        "both stages see the same events in the same order"
+    );
     assert_eq!(upper.lines, 2 * LINES);
-    assert_eq!(upper.bytes, 2 * (0..LINES).map(|number| text(number).len()).sum::<usize>());
-    println!("{} lines, half from a thread and half from a task, {} bytes", upper.lines, upper.bytes);
+    assert_eq!(
+        upper.bytes,
+        2 * (0..LINES).map(|number| text(number).len()).sum::<usize>()
+    );
+    println!(
+        "{} lines, half from a thread and half from a task, {} bytes",
+        upper.lines, upper.bytes
+    );
     Ok(())
 }
 
@@ -54,14 +67,24 @@ fn text(number: usize) -> String {
 
 fn publish(mut producer: Producer<Line, Multi>) -> Result<(), PublishError<Line>> {
     for number in 0..LINES {
-        producer.publish(Line { from_task: false, number, text: text(number) })?;
+        producer.publish(Line {
+            from_task: false,
+            number,
+            text: text(number),
+        })?;
     }
     Ok(())
 }
 
 async fn publish_async(mut producer: Producer<Line, Multi>) -> Result<(), PublishError<Line>> {
     for number in 0..LINES {
-        producer.publish_async(Line { from_task: true, number, text: text(number) }).await?;
+        producer
+            .publish_async(Line {
+                from_task: true,
+                number,
+                text: text(number),
+            })
+            .await?;
     }
     Ok(())
 }
@@ -84,8 +107,10 @@ async fn read(mut lines: AsyncConsumer<Line>) -> Seen {
             *next += 1;
             seen.lines += 1;
             seen.bytes += line.text.len();
-            seen.fingerprint =
-                seen.fingerprint.wrapping_mul(31).wrapping_add(2 * line.number + usize::from(line.from_task));
+            seen.fingerprint = seen
+                .fingerprint
+                .wrapping_mul(31)
+                .wrapping_add(2 * line.number + usize::from(line.from_task));
         }
         // the batch ends here; one that is held across an `.await` keeps its slots, and may stop the bus
     }

@@ -105,10 +105,16 @@ fn main() -> ExitCode {
 
 fn arguments() -> Result<(PathBuf, usize), Failure> {
     let mut arguments = std::env::args_os().skip(1);
-    let path = arguments.next().filter(|path| !path.as_encoded_bytes().starts_with(b"-")).ok_or(Failure::Usage)?;
+    let path = arguments
+        .next()
+        .filter(|path| !path.as_encoded_bytes().starts_with(b"-"))
+        .ok_or(Failure::Usage)?;
     let field = match arguments.next() {
         None => 1,
-        Some(field) => field.to_str().and_then(|field| field.parse().ok()).ok_or(Failure::Usage)?,
+        Some(field) => field
+            .to_str()
+            .and_then(|field| field.parse().ok())
+            .ok_or(Failure::Usage)?,
     };
     if field == 0 || arguments.next().is_some() {
         return Err(Failure::Usage);
@@ -121,11 +127,18 @@ fn run(path: &Path, field: usize) -> Result<(), Failure> {
     let start = Instant::now();
     let file = File::open(path).map_err(io_failure)?;
 
-    let config = BusConfig { capacity: CAPACITY, ..BusConfig::default() };
+    let config = BusConfig {
+        capacity: CAPACITY,
+        ..BusConfig::default()
+    };
     let mut topology = Topology::single(config, Line::default).map_err(bus_failure)?;
     let parsers = ringway::usable_cores().min(PARSERS_MAX);
     let parse = topology.stage("parse").share(parsers, |_member| {
-        move |line: &Line, _| line.parsed.set(parse_line(&line.text, field)).expect("a line has one parser")
+        move |line: &Line, _| {
+            line.parsed
+                .set(parse_line(&line.text, field))
+                .expect("a line has one parser")
+        }
     });
     let (_, mut parsed) = topology.stage("aggregate").after([parse]).consumer_mut();
     let (bus, producer) = topology.start().map_err(bus_failure)?;
@@ -134,20 +147,38 @@ fn run(path: &Path, field: usize) -> Result<(), Failure> {
     let reader = thread::spawn(move || read_lines(file, producer));
     let mut totals = Totals::default();
     while let Ok(mut batch) = parsed.read() {
-        assert_eq!(batch.sequences().start().get(), totals.events, "in order, and none is missing");
+        assert_eq!(
+            batch.sequences().start().get(),
+            totals.events,
+            "in order, and none is missing"
+        );
         for line in &mut batch {
             totals.add(line);
         }
     }
-    let read = reader.join().expect("the reader does not panic").map_err(io_failure)?;
+    let read = reader
+        .join()
+        .expect("the reader does not panic")
+        .map_err(io_failure)?;
     bus.shutdown().map_err(bus_failure)?;
 
-    assert_eq!((totals.events, totals.bytes), read, "what was read went through the bus");
-    assert_eq!(totals.fields.values().sum::<u64>(), totals.events, "each line has a field, if an empty one");
+    assert_eq!(
+        (totals.events, totals.bytes),
+        read,
+        "what was read went through the bus"
+    );
+    assert_eq!(
+        totals.fields.values().sum::<u64>(),
+        totals.events,
+        "each line has a field, if an empty one"
+    );
     print_report(&mut io::stdout().lock(), path, field, &totals)
         .map_err(|error| Failure::Io("standard output".into(), error))?;
     let seconds = start.elapsed().as_secs_f64();
-    eprintln!("{} events through {parsers} parsers in {seconds:.3} s", totals.events);
+    eprintln!(
+        "{} events through {parsers} parsers in {seconds:.3} s",
+        totals.events
+    );
     Ok(())
 }
 
@@ -188,7 +219,10 @@ fn read_lines(file: File, mut producer: Producer<Line>) -> io::Result<(u64, u64)
 }
 
 fn parse_line(text: &[u8], field: usize) -> Parsed {
-    Parsed { words: count_words(text), field: find_field(text.strip_suffix(b"\n").unwrap_or(text), field) }
+    Parsed {
+        words: count_words(text),
+        field: find_field(text.strip_suffix(b"\n").unwrap_or(text), field),
+    }
 }
 
 /// Runs between white space that hold a printable character, as `wc` has it; bytes that are not UTF-8 are neither.
@@ -244,14 +278,29 @@ impl Totals {
 
     /// The most frequent first; of equally frequent ones the greatest, as `sort -rn` has it.
     fn table(&self) -> Vec<(u64, &[u8])> {
-        let mut table: Vec<_> = self.fields.iter().map(|(field, count)| (*count, field.as_slice())).collect();
+        let mut table: Vec<_> = self
+            .fields
+            .iter()
+            .map(|(field, count)| (*count, field.as_slice()))
+            .collect();
         table.sort_unstable_by(|one, other| other.cmp(one));
         table
     }
 }
 
-fn print_report(out: &mut impl Write, path: &Path, field: usize, totals: &Totals) -> io::Result<()> {
-    let Totals { newlines, words, bytes, longest, .. } = totals;
+fn print_report(
+    out: &mut impl Write,
+    path: &Path,
+    field: usize,
+    totals: &Totals,
+) -> io::Result<()> {
+    let Totals {
+        newlines,
+        words,
+        bytes,
+        longest,
+        ..
+    } = totals;
     let width = bytes.to_string().len(); // of the greatest figure, which it is
     write!(out, "{newlines:>width$} {words:>width$} {bytes:>width$} ")?;
     out.write_all(path.as_os_str().as_encoded_bytes())?;

@@ -47,25 +47,40 @@ impl Order {
         assert_eq!(tick.number, *next, "the ticks of a venue come in order");
         *next += 1;
         self.ticks += 1;
-        self.fingerprint = self.fingerprint.wrapping_mul(31).wrapping_add(tick.number * VENUES + tick.venue);
+        self.fingerprint = self
+            .fingerprint
+            .wrapping_mul(31)
+            .wrapping_add(tick.number * VENUES + tick.venue);
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut cores, wait) = seats();
-    let config = BusConfig { capacity: 1 << 12, wait, ..BusConfig::default() };
+    let config = BusConfig {
+        capacity: 1 << 12,
+        wait,
+        ..BusConfig::default()
+    };
     let mut topology = Topology::multi(config, Tick::default)?;
 
     // each stage sends what it has when its last batch ends: here when its closure is dropped, at the end of the bus
     let (last_prices, last_prices_out) = mpsc::sync_channel(1);
-    let mut last = Outcome { order: Order::default(), by_symbol: [0; SYMBOLS], out: last_prices };
+    let mut last = Outcome {
+        order: Order::default(),
+        by_symbol: [0; SYMBOLS],
+        out: last_prices,
+    };
     pinned(topology.stage("last"), cores.next()).handle(move |tick, _| {
         last.order.note(tick);
         last.by_symbol[tick.symbol] = tick.price;
     });
 
     let (volumes, volumes_out) = mpsc::sync_channel(1);
-    let mut volume = Outcome { order: Order::default(), by_symbol: [0; SYMBOLS], out: volumes };
+    let mut volume = Outcome {
+        order: Order::default(),
+        by_symbol: [0; SYMBOLS],
+        out: volumes,
+    };
     pinned(topology.stage("volume"), cores.next()).handle(move |tick, _| {
         volume.order.note(tick);
         volume.by_symbol[tick.symbol] += tick.volume;
@@ -94,12 +109,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(order, other_order, "both stages see one and the same order");
     assert_eq!(order.ticks, VENUES * TICKS);
     assert!(last.iter().all(|price| (1_000..2_000).contains(price)));
-    let expected: u64 = (0..VENUES).map(|venue| (0..TICKS).map(|number| tick(venue, number).volume).sum::<u64>()).sum();
+    let expected: u64 = (0..VENUES)
+        .map(|venue| {
+            (0..TICKS)
+                .map(|number| tick(venue, number).volume)
+                .sum::<u64>()
+        })
+        .sum();
     assert_eq!(volumes.iter().sum::<u64>(), expected);
-    println!("{} ticks of {VENUES} venues, a volume of {expected}", order.ticks);
+    println!(
+        "{} ticks of {VENUES} venues, a volume of {expected}",
+        order.ticks
+    );
     for stage in &stats.stages {
         let per_batch = stage.events as f64 / stage.batches.max(1) as f64;
-        println!("{:>8}: {per_batch:.1} ticks a batch, waited {} times", stage.name, stage.stalls);
+        println!(
+            "{:>8}: {per_batch:.1} ticks a batch, waited {} times",
+            stage.name, stage.stalls
+        );
     }
     Ok(())
 }
@@ -109,7 +136,11 @@ fn seats() -> (impl Iterator<Item = usize>, Wait) {
     let mut cores = ringway::cores();
     // a quota may allow less than there are cores
     let fit = cores.len().min(ringway::usable_cores()) >= THREADS;
-    let pinned = if fit { THREADS } else { cores.len().saturating_sub(1).min(THREADS) };
+    let pinned = if fit {
+        THREADS
+    } else {
+        cores.len().saturating_sub(1).min(THREADS)
+    };
     cores.truncate(pinned);
     let wait = if fit { Wait::BusySpin } else { Wait::Adaptive };
     println!("{THREADS} threads, {pinned} of them pinned, to cores {cores:?}; waiting is {wait:?}");
@@ -127,10 +158,20 @@ fn pinned(stage: StageBuilder<'_, Tick>, core: Option<usize>) -> StageBuilder<'_
 fn tick(venue: u64, number: u64) -> Tick {
     let noise = (number * VENUES + venue).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     let symbol = noise as usize % SYMBOLS;
-    Tick { venue, number, symbol, price: 1_000 + noise % 1_000, volume: 1 + noise % 100 }
+    Tick {
+        venue,
+        number,
+        symbol,
+        price: 1_000 + noise % 1_000,
+        volume: 1 + noise % 100,
+    }
 }
 
-fn publish(venue: u64, mut producer: Producer<Tick, Multi>, core: Option<usize>) -> Result<(), ringway::Error> {
+fn publish(
+    venue: u64,
+    mut producer: Producer<Tick, Multi>,
+    core: Option<usize>,
+) -> Result<(), ringway::Error> {
     if let Some(core) = core {
         ringway::pin_current_thread(core)?; // a thread of our own pins itself
     }
@@ -152,6 +193,8 @@ struct Outcome {
 impl Drop for Outcome {
     fn drop(&mut self) {
         // nobody listens any more: nothing to do about it
-        let _ = self.out.send((std::mem::take(&mut self.order), self.by_symbol));
+        let _ = self
+            .out
+            .send((std::mem::take(&mut self.order), self.by_symbol));
     }
 }

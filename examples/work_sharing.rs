@@ -38,13 +38,16 @@ fn by_need() -> Result<(), Box<dyn Error>> {
 
     let counts = handled.clone();
     // work that takes long is taken in small shares, so that nobody is left with much of it
-    let work = topology.stage("work").batch_max(16).share(MEMBERS, |member| {
-        let counts = counts.clone();
-        move |job: &Job, _| {
-            job.steps.store(count_steps(job.number), Ordering::Relaxed);
-            counts[member].fetch_add(1, Ordering::Relaxed);
-        }
-    });
+    let work = topology
+        .stage("work")
+        .batch_max(16)
+        .share(MEMBERS, |member| {
+            let counts = counts.clone();
+            move |job: &Job, _| {
+                job.steps.store(count_steps(job.number), Ordering::Relaxed);
+                counts[member].fetch_add(1, Ordering::Relaxed);
+            }
+        });
     // a stage on this thread: results need no sharing
     let (_, mut done) = topology.stage("done").after([work]).consumer();
     let (bus, mut producer) = topology.start()?;
@@ -59,7 +62,10 @@ fn by_need() -> Result<(), Box<dyn Error>> {
     let (mut next, mut steps, mut longest) = (1, 0, (0, 0));
     while let Ok(batch) = done.read() {
         for job in &batch {
-            assert_eq!(job.number, next, "in the order of publication, whoever worked on it");
+            assert_eq!(
+                job.number, next,
+                "in the order of publication, whoever worked on it"
+            );
             let taken = job.steps.load(Ordering::Relaxed);
             steps += taken;
             longest = longest.max((taken, job.number));
@@ -69,11 +75,17 @@ fn by_need() -> Result<(), Box<dyn Error>> {
     publisher.join().expect("the publisher does not panic")?;
     bus.shutdown()?;
 
-    let handled: Vec<u64> = handled.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+    let handled: Vec<u64> = handled
+        .iter()
+        .map(|count| count.load(Ordering::Relaxed))
+        .collect();
     assert_eq!(handled.iter().sum::<u64>(), JOBS, "each job by one member");
     assert_eq!(next - 1, JOBS);
     assert_eq!(steps, (1..=JOBS).map(count_steps).sum::<u64>());
-    println!("by need: {JOBS} jobs, {handled:?} by each member; job {} took longest, {} steps", longest.1, longest.0);
+    println!(
+        "by need: {JOBS} jobs, {handled:?} by each member; job {} took longest, {} steps",
+        longest.1, longest.0
+    );
     Ok(())
 }
 
@@ -85,7 +97,11 @@ fn count_steps(job: u64) -> u64 {
 fn steps_to_one(mut number: u64) -> u64 {
     let mut steps = 0;
     while number > 1 {
-        number = if number.is_multiple_of(2) { number / 2 } else { 3 * number + 1 };
+        number = if number.is_multiple_of(2) {
+            number / 2
+        } else {
+            3 * number + 1
+        };
         steps += 1;
     }
     steps
@@ -114,9 +130,14 @@ fn by_key() -> Result<(), Box<dyn Error>> {
         |_member| {
             let ledger = ledger.clone();
             move |payment: &Payment, _| {
-                let mut account = ledger[payment.account].try_lock().expect("an account has one member");
+                let mut account = ledger[payment.account]
+                    .try_lock()
+                    .expect("an account has one member");
                 let (count, balance) = &mut *account;
-                assert_eq!(payment.number, *count, "the payments of an account come in order");
+                assert_eq!(
+                    payment.number, *count,
+                    "the payments of an account come in order"
+                );
                 *count += 1;
                 *balance += payment.cents;
             }
@@ -124,7 +145,11 @@ fn by_key() -> Result<(), Box<dyn Error>> {
     );
     let (bus, mut producer) = topology.start()?;
     for number in 0..PAYMENTS {
-        producer.publish_batch((0..ACCOUNTS).map(|account| Payment { account, number, cents: account as u64 + 1 }))?;
+        producer.publish_batch((0..ACCOUNTS).map(|account| Payment {
+            account,
+            number,
+            cents: account as u64 + 1,
+        }))?;
     }
     drop(producer);
     bus.shutdown()?; // an error if an assertion of a member failed
@@ -132,9 +157,15 @@ fn by_key() -> Result<(), Box<dyn Error>> {
     let mut total = 0;
     for (account, balance) in balances.iter().enumerate() {
         let (count, balance) = *balance.lock().expect("no member has panicked");
-        assert_eq!((count, balance), (PAYMENTS, PAYMENTS * (account as u64 + 1)));
+        assert_eq!(
+            (count, balance),
+            (PAYMENTS, PAYMENTS * (account as u64 + 1))
+        );
         total += balance;
     }
-    println!("by key: {} payments into {ACCOUNTS} accounts, {total} cents", PAYMENTS * ACCOUNTS as u64);
+    println!(
+        "by key: {} payments into {ACCOUNTS} accounts, {total} cents",
+        PAYMENTS * ACCOUNTS as u64
+    );
     Ok(())
 }

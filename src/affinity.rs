@@ -55,8 +55,13 @@ pub fn usable_cores() -> usize {
         unpin_current_thread();
         for_caller()
     };
-    let asked = thread::Builder::new().name("ringway-cores".into()).spawn(for_process);
-    asked.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(for_caller)
+    let asked = thread::Builder::new()
+        .name("ringway-cores".into())
+        .spawn(for_process);
+    asked
+        .ok()
+        .and_then(|thread| thread.join().ok())
+        .unwrap_or_else(for_caller)
 }
 
 /// Pins the calling thread to one core, for as long as it lives or until it is pinned to another.
@@ -131,7 +136,9 @@ mod system {
 
     pub(super) fn process_cores() -> Vec<usize> {
         let mask = process_mask();
-        (0..CpuSet::MAX_CPU).filter(|&core| mask.is_set(core)).collect()
+        (0..CpuSet::MAX_CPU)
+            .filter(|&core| mask.is_set(core))
+            .collect()
     }
 
     /// Whether the calling thread may use fewer cores than the process; threads that it starts inherit that.
@@ -155,7 +162,9 @@ mod system {
 
     fn main_thread_mask() -> CpuSet {
         // The main thread's id is the process's.
-        let main = i32::try_from(std::process::id()).ok().and_then(Pid::from_raw);
+        let main = i32::try_from(std::process::id())
+            .ok()
+            .and_then(Pid::from_raw);
         main.map_or_else(CpuSet::new, |main| mask_of(Some(main)))
     }
 
@@ -166,7 +175,9 @@ mod system {
     }
 
     fn union(mut one: CpuSet, other: CpuSet) -> CpuSet {
-        (0..CpuSet::MAX_CPU).filter(|&core| other.is_set(core)).for_each(|core| one.set(core));
+        (0..CpuSet::MAX_CPU)
+            .filter(|&core| other.is_set(core))
+            .for_each(|core| one.set(core));
         one
     }
 }
@@ -181,7 +192,10 @@ mod system {
         AT_FIRST_USE.get_or_init(ask).clone()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "remembered: a call from a pinned thread does not narrow it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "remembered: a call from a pinned thread does not narrow it"
+    )]
     fn ask() -> Vec<usize> {
         let told = core_affinity::get_core_ids().unwrap_or_default();
         let mut cores: Vec<usize> = told.iter().map(|core| core.id).collect();
@@ -217,7 +231,10 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::NoSuchCore);
             let text = error.to_string();
             assert!(text.contains(&format!("core {core}:")), "{text}");
-            assert!(text.contains(&format!("accepted is {};", ranges(&cores()))), "{text}");
+            assert!(
+                text.contains(&format!("accepted is {};", ranges(&cores()))),
+                "{text}"
+            );
         }
         assert!(!caller_is_pinned());
     }
@@ -226,7 +243,11 @@ mod tests {
     fn check_core_accepts_exactly_the_cores() {
         let cores = cores();
         for core in 0..2048 {
-            assert_eq!(check_core(core).is_ok(), cores.contains(&core), "core {core}");
+            assert_eq!(
+                check_core(core).is_ok(),
+                cores.contains(&core),
+                "core {core}"
+            );
         }
     }
 
@@ -248,9 +269,16 @@ mod tests {
             thread::scope(|scope| scope.spawn(body).join().expect("the body passes"))
         }
 
-        #[expect(clippy::disallowed_methods, reason = "it tells the calling thread's cores only, as wanted here")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it tells the calling thread's cores only, as wanted here"
+        )]
         fn own_mask() -> Vec<usize> {
-            core_affinity::get_core_ids().unwrap().iter().map(|core| core.id).collect()
+            core_affinity::get_core_ids()
+                .unwrap()
+                .iter()
+                .map(|core| core.id)
+                .collect()
         }
 
         #[test]

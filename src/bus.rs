@@ -41,7 +41,14 @@ impl<T: Send + 'static> Bus<T> {
         stages: Vec<(String, Box<[usize]>)>,
         warnings: Vec<Error>,
     ) -> Self {
-        Self { ring, signals, roster, threads: Mutex::new(threads), stages, warnings }
+        Self {
+            ring,
+            signals,
+            roster,
+            threads: Mutex::new(threads),
+            stages,
+            warnings,
+        }
     }
 
     /// How many events the ring holds: the configured capacity, rounded up to a power of two.
@@ -60,11 +67,19 @@ impl<T: Send + 'static> Bus<T> {
     #[must_use]
     pub fn stats(&self) -> BusStats {
         let core = &self.ring.core;
-        let stages = self.stages.iter().map(|(name, entries)| StageStats::of(core, name, entries)).collect();
+        let stages = self
+            .stages
+            .iter()
+            .map(|(name, entries)| StageStats::of(core, name, entries))
+            .collect();
         BusStats {
             capacity: self.capacity(),
             stages,
-            producers: core.producers().iter().map(|counters| ProducerStats::of(core, counters)).collect(),
+            producers: core
+                .producers()
+                .iter()
+                .map(|counters| ProducerStats::of(core, counters))
+                .collect(),
             position: core.position(),
         }
     }
@@ -130,12 +145,20 @@ impl<T: Send + 'static> Bus<T> {
         self.refuse_self()?;
         let running = self.roster.wait(deadline);
         if !running.is_empty() {
-            let text = format!("the deadline passed and {} still run: {}", running.len(), running.join(", "));
+            let text = format!(
+                "the deadline passed and {} still run: {}",
+                running.len(),
+                running.join(", ")
+            );
             return Err(Error::new(ErrorKind::TimedOut, text));
         }
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         // a handler's panic was caught and is in the roster; this is one outside of handlers, in a panic payload's own drop
-        let died = threads.into_iter().filter_map(|thread| thread.join().err()).count();
+        let died = threads
+            .into_iter()
+            .filter_map(|thread| thread.join().err())
+            .count();
         self.outcome(died)
     }
 
@@ -161,19 +184,31 @@ impl<T: Send + 'static> Bus<T> {
     /// How it ended.
     fn outcome(&self, died: usize) -> Result<(), Error> {
         let halted = self.ring.core.is_halted();
-        let discarded = self.stats().stages.iter().map(|stage| stage.lag).max().unwrap_or(0);
+        let discarded = self
+            .stats()
+            .stages
+            .iter()
+            .map(|stage| stage.lag)
+            .max()
+            .unwrap_or(0);
         let failures = self.roster.failures();
         let error = match failures.first() {
             Some(first) => failed(first, failures.len() - 1),
-            None if died > 0 => {
-                Error::new(ErrorKind::StageFailed, format!("{died} stage threads died outside their handlers"))
-            }
-            None if halted => {
-                Error::new(ErrorKind::Halted, format!("halted: {discarded} sequences did not pass every stage"))
-            }
+            None if died > 0 => Error::new(
+                ErrorKind::StageFailed,
+                format!("{died} stage threads died outside their handlers"),
+            ),
+            None if halted => Error::new(
+                ErrorKind::Halted,
+                format!("halted: {discarded} sequences did not pass every stage"),
+            ),
             None => return Ok(()),
         };
-        Err(if halted { error.with_discarded(discarded) } else { error })
+        Err(if halted {
+            error.with_discarded(discarded)
+        } else {
+            error
+        })
     }
 }
 
@@ -186,11 +221,16 @@ fn failed(first: &Failure, others: usize) -> Error {
     if others > 0 {
         text += &format!(" (and {others} more failures)");
     }
-    Error::new(ErrorKind::StageFailed, text).with_stage(&first.stage).with_source(first.cause.clone())
+    Error::new(ErrorKind::StageFailed, text)
+        .with_stage(&first.stage)
+        .with_source(first.cause.clone())
 }
 
 impl<T> fmt::Debug for Bus<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bus").field("ring", &self.ring).field("stages", &self.stages).finish_non_exhaustive()
+        f.debug_struct("Bus")
+            .field("ring", &self.ring)
+            .field("stages", &self.stages)
+            .finish_non_exhaustive()
     }
 }

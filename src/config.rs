@@ -48,7 +48,11 @@ impl Wait {
     /// `Backoff` with its defaults: 64 spins, 16 yields, sleeps of 50 µs.
     #[must_use]
     pub const fn backoff() -> Self {
-        Self::Backoff { spins: 64, yields: 16, sleep: Duration::from_micros(50) }
+        Self::Backoff {
+            spins: 64,
+            yields: 16,
+            sleep: Duration::from_micros(50),
+        }
     }
 
     /// Whether a thread that waits so may sleep until somebody wakes it.
@@ -59,7 +63,11 @@ impl Wait {
     pub(crate) fn validate(self, field: &str) -> Result<(), Error> {
         match self {
             Self::Backoff { sleep, .. } if sleep.is_zero() || sleep > Duration::from_secs(1) => {
-                Err(Error::out_of_range(&format!("{field}: Backoff.sleep"), format_args!("{sleep:?}"), "1 ns to 1 s"))
+                Err(Error::out_of_range(
+                    &format!("{field}: Backoff.sleep"),
+                    format_args!("{sleep:?}"),
+                    "1 ns to 1 s",
+                ))
             }
             _ => Ok(()),
         }
@@ -146,19 +154,34 @@ impl BusConfig {
     /// Least latency: every thread spins on a core of its own; small batches free slots early.
     #[must_use]
     pub fn low_latency() -> Self {
-        Self { capacity: 1024, wait: Wait::BusySpin, batch_max: 64, tail_pauses: 0, ..Self::default() }
+        Self {
+            capacity: 1024,
+            wait: Wait::BusySpin,
+            batch_max: 64,
+            tail_pauses: 0,
+            ..Self::default()
+        }
     }
 
     /// Most events a second: every thread spins on a core of its own; a deep ring and large batches.
     #[must_use]
     pub fn throughput() -> Self {
-        Self { capacity: 1 << 14, wait: Wait::BusySpin, batch_max: 1024, tail_pauses: 128, ..Self::default() }
+        Self {
+            capacity: 1 << 14,
+            wait: Wait::BusySpin,
+            batch_max: 1024,
+            tail_pauses: 128,
+            ..Self::default()
+        }
     }
 
     /// A machine shared with others: idle threads sleep, 50 µs at a time, and nobody has to pay for waking them.
     #[must_use]
     pub fn shared_cpu() -> Self {
-        Self { wait: Wait::backoff(), ..Self::default() }
+        Self {
+            wait: Wait::backoff(),
+            ..Self::default()
+        }
     }
 
     /// Checks every field.
@@ -170,7 +193,11 @@ impl BusConfig {
         validate_batch_max(self.batch_max)?;
         in_range("stages_max", self.stages_max, STAGES_MAX)?;
         if self.tail_pauses > TAIL_PAUSES_MAX {
-            return Err(Error::out_of_range("tail_pauses", self.tail_pauses, format_args!("0 to {TAIL_PAUSES_MAX}")));
+            return Err(Error::out_of_range(
+                "tail_pauses",
+                self.tail_pauses,
+                format_args!("0 to {TAIL_PAUSES_MAX}"),
+            ));
         }
         self.wait.validate("wait")
     }
@@ -181,7 +208,15 @@ pub(crate) fn validate_batch_max(batch_max: usize) -> Result<(), Error> {
 }
 
 fn in_range(field: &str, value: usize, max: usize) -> Result<(), Error> {
-    if (1..=max).contains(&value) { Ok(()) } else { Err(Error::out_of_range(field, value, format_args!("1 to {max}"))) }
+    if (1..=max).contains(&value) {
+        Ok(())
+    } else {
+        Err(Error::out_of_range(
+            field,
+            value,
+            format_args!("1 to {max}"),
+        ))
+    }
 }
 
 #[cfg(test)]
@@ -191,8 +226,12 @@ mod tests {
 
     #[test]
     fn presets_and_default_are_valid() {
-        for config in [BusConfig::default(), BusConfig::low_latency(), BusConfig::throughput(), BusConfig::shared_cpu()]
-        {
+        for config in [
+            BusConfig::default(),
+            BusConfig::low_latency(),
+            BusConfig::throughput(),
+            BusConfig::shared_cpu(),
+        ] {
             config.validate().unwrap();
         }
     }
@@ -200,16 +239,68 @@ mod tests {
     #[test]
     fn each_field_is_checked_and_named() {
         let ok = BusConfig::default;
-        let zero_sleep = Wait::Backoff { spins: 0, yields: 0, sleep: Duration::ZERO };
+        let zero_sleep = Wait::Backoff {
+            spins: 0,
+            yields: 0,
+            sleep: Duration::ZERO,
+        };
         for (config, field) in [
-            (BusConfig { capacity: 0, ..ok() }, "capacity"),
-            (BusConfig { capacity: CAPACITY_MAX + 1, ..ok() }, "capacity"),
-            (BusConfig { batch_max: 0, ..ok() }, "batch_max"),
-            (BusConfig { batch_max: BATCH_MAX + 1, ..ok() }, "batch_max"),
-            (BusConfig { stages_max: 0, ..ok() }, "stages_max"),
-            (BusConfig { stages_max: STAGES_MAX + 1, ..ok() }, "stages_max"),
-            (BusConfig { tail_pauses: TAIL_PAUSES_MAX + 1, ..ok() }, "tail_pauses"),
-            (BusConfig { wait: zero_sleep, ..ok() }, "wait"),
+            (
+                BusConfig {
+                    capacity: 0,
+                    ..ok()
+                },
+                "capacity",
+            ),
+            (
+                BusConfig {
+                    capacity: CAPACITY_MAX + 1,
+                    ..ok()
+                },
+                "capacity",
+            ),
+            (
+                BusConfig {
+                    batch_max: 0,
+                    ..ok()
+                },
+                "batch_max",
+            ),
+            (
+                BusConfig {
+                    batch_max: BATCH_MAX + 1,
+                    ..ok()
+                },
+                "batch_max",
+            ),
+            (
+                BusConfig {
+                    stages_max: 0,
+                    ..ok()
+                },
+                "stages_max",
+            ),
+            (
+                BusConfig {
+                    stages_max: STAGES_MAX + 1,
+                    ..ok()
+                },
+                "stages_max",
+            ),
+            (
+                BusConfig {
+                    tail_pauses: TAIL_PAUSES_MAX + 1,
+                    ..ok()
+                },
+                "tail_pauses",
+            ),
+            (
+                BusConfig {
+                    wait: zero_sleep,
+                    ..ok()
+                },
+                "wait",
+            ),
         ] {
             let error = config.validate().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig);

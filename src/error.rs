@@ -130,7 +130,11 @@ pub struct BatchError {
 
 impl fmt::Display for BatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} after {} events of the batch", self.reason, self.published)
+        write!(
+            f,
+            "{} after {} events of the batch",
+            self.reason, self.published
+        )
     }
 }
 
@@ -268,12 +272,25 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), stage: None, discarded: None, source: None }
+        Self {
+            kind,
+            text: text.into(),
+            stage: None,
+            discarded: None,
+            source: None,
+        }
     }
 
     /// The usual text of a value outside its range.
-    pub(crate) fn out_of_range(field: &str, value: impl fmt::Display, accepted: impl fmt::Display) -> Self {
-        Self::new(ErrorKind::InvalidConfig, format!("{field} is {value}: accepted is {accepted}"))
+    pub(crate) fn out_of_range(
+        field: &str,
+        value: impl fmt::Display,
+        accepted: impl fmt::Display,
+    ) -> Self {
+        Self::new(
+            ErrorKind::InvalidConfig,
+            format!("{field} is {value}: accepted is {accepted}"),
+        )
     }
 
     pub(crate) fn with_stage(mut self, stage: impl Into<String>) -> Self {
@@ -324,7 +341,9 @@ impl fmt::Display for Error {
 
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn error::Error + 'static))
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn error::Error + 'static))
     }
 }
 
@@ -340,7 +359,10 @@ mod tests {
         let boxed: Box<dyn error::Error + 'static> =
             Box::new(PublishDeadlineError::TimedOut(text.as_str()).without_event());
         assert!(boxed.to_string().contains("deadline"));
-        assert_eq!(format!("{:?}", TryPublishError::Full(Cell::new(1))), "Full(..)");
+        assert_eq!(
+            format!("{:?}", TryPublishError::Full(Cell::new(1))),
+            "Full(..)"
+        );
     }
 
     #[test]

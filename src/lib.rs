@@ -171,8 +171,8 @@ pub use bus::Bus;
 pub use config::{BusConfig, OnPanic, Placement, Wait};
 pub use consumer::{AsyncConsumer, Batch, Consumer, Drain, ReadFuture, Worker};
 pub use error::{
-    BatchError, ClaimError, Ended, Error, ErrorKind, PublishDeadlineError, PublishError, ReadDeadlineError, StageError,
-    TryPublishError, TryReadError,
+    BatchError, ClaimError, Ended, Error, ErrorKind, PublishDeadlineError, PublishError,
+    ReadDeadlineError, StageError, TryPublishError, TryReadError,
 };
 pub use producer::{Claim, Multi, Producer, ProducerKind, PublishFuture, Single};
 pub use ring::slots::{Access, Exclusive, Iter, IterMut, Shared};
@@ -292,15 +292,27 @@ fn two_ends<T: Default, K: ProducerKind>(
     capacity: usize,
     shared: bool,
 ) -> (Producer<T, K>, Reader<T>, Waiter) {
-    let config = BusConfig { capacity, ..BusConfig::default() };
-    let ring = config.validate().and_then(|()| Ring::new(kind, capacity, 1, false, T::default));
+    let config = BusConfig {
+        capacity,
+        ..BusConfig::default()
+    };
+    let ring = config
+        .validate()
+        .and_then(|()| Ring::new(kind, capacity, 1, false, T::default));
     let ring = Arc::new(ring.unwrap_or_else(|error| panic!("{error}")));
     let signals = Arc::new(Signals::new(1));
     let (entry, _) = ring.core.add_reader(shared);
     signals.watch(Signal::PUBLISHED);
     signals.watch(Signal::cursor(entry));
     let producer = Producer::new(&ring, &signals, config.wait);
-    let reader = Reader::new(&ring, &signals, Box::default(), entry, config.batch_max, config.tail_pauses);
+    let reader = Reader::new(
+        &ring,
+        &signals,
+        Box::default(),
+        entry,
+        config.batch_max,
+        config.tail_pauses,
+    );
     (producer, reader, Waiter::new(&signals, config.wait))
 }
 

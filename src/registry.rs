@@ -25,7 +25,10 @@ struct Seat<E> {
 
 impl<E: Default> Registry<E> {
     pub(crate) fn new() -> Self {
-        Self { chunks: [const { OnceLock::new() }; CHUNKS], used: AtomicUsize::new(0) }
+        Self {
+            chunks: [const { OnceLock::new() }; CHUNKS],
+            used: AtomicUsize::new(0),
+        }
     }
 
     /// Takes a free entry, as its last owner left it, or a fresh one.
@@ -36,7 +39,11 @@ impl<E: Default> Registry<E> {
         for index in 0.. {
             let seat = self.seat_or_grow(index);
             // pairs: SEAT (the last owner's give_back)
-            if seat.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            if seat
+                .taken
+                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+            {
                 // pairs: SEATS (len)
                 self.used.fetch_max(index + 1, Ordering::AcqRel);
                 return index;
@@ -55,7 +62,12 @@ impl<E: Default> Registry<E> {
         let (chunk, offset) = place(index);
         assert!(chunk < CHUNKS, "more than 2^28 ends of one kind on one bus");
         let seats = self.chunks[chunk].get_or_init(|| {
-            (0..FIRST << chunk).map(|_| Seat { taken: AtomicBool::new(false), entry: E::default() }).collect()
+            (0..FIRST << chunk)
+                .map(|_| Seat {
+                    taken: AtomicBool::new(false),
+                    entry: E::default(),
+                })
+                .collect()
         });
         &seats[offset]
     }
@@ -80,7 +92,9 @@ impl<E> Registry<E> {
 
     fn seat(&self, index: usize) -> &Seat<E> {
         let (chunk, offset) = place(index);
-        let seats = self.chunks[chunk].get().expect("an index below `used` has its chunk");
+        let seats = self.chunks[chunk]
+            .get()
+            .expect("an index below `used` has its chunk");
         &seats[offset]
     }
 }

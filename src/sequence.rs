@@ -51,7 +51,10 @@ pub struct SequenceRange {
 
 impl SequenceRange {
     pub(crate) const fn new(range: Range<u64>) -> Self {
-        Self { start: range.start, end: range.end }
+        Self {
+            start: range.start,
+            end: range.end,
+        }
     }
 
     /// The first sequence.

@@ -175,7 +175,11 @@ mod imp {
 
     pub(crate) fn at(label: &'static str, ordering: Ordering) -> Ordering {
         // relaxed: the mutant itself
-        if mutant() == label { Ordering::Relaxed } else { ordering }
+        if mutant() == label {
+            Ordering::Relaxed
+        } else {
+            ordering
+        }
     }
 
     pub(crate) fn step(label: &'static str) -> bool {

@@ -1,12 +1,18 @@
 //! Async ends, on executors that poll only what was woken: a lost wake-up hangs. Futures that are dropped have taken
 //! and published nothing.
-#![expect(clippy::unwrap_used, reason = "the lint does not see that functions called by tests are tests")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint does not see that functions called by tests are tests"
+)]
 
 mod common;
 
 use common::executor::{Pool, bell, block_on, poll_once};
 use common::{Census, Counted, Random, config, limited, numbers, panic_of, seeded};
-use ringway::{AsyncConsumer, BusConfig, Ended, ErrorKind, Multi, Producer, PublishError, Topology, Wait, mpsc, spsc};
+use ringway::{
+    AsyncConsumer, BusConfig, Ended, ErrorKind, Multi, Producer, PublishError, Topology, Wait,
+    mpsc, spsc,
+};
 use std::pin::pin;
 use std::task::{Poll, Waker};
 use std::thread;
@@ -38,7 +44,13 @@ fn async_ends_pass_everything_through_every_capacity() {
                 });
             });
             let (read, ended) = block_on(all(rx));
-            assert_eq!((read, ended), (Vec::from_iter((0..200).map(|number| number.to_string())), Ended::Drained));
+            assert_eq!(
+                (read, ended),
+                (
+                    Vec::from_iter((0..200).map(|number| number.to_string())),
+                    Ended::Drained
+                )
+            );
             publisher.join().unwrap();
             bus.shutdown().unwrap();
         }
@@ -61,12 +73,24 @@ fn many_tasks_on_few_threads_lose_no_wake_up() {
                     producer.publish_async(number as u64).await.unwrap();
                 }
             };
-            let publishers: Vec<_> = (0..3).map(|_| pool.spawn(publish(producer.clone()))).collect();
+            let publishers: Vec<_> = (0..3)
+                .map(|_| pool.spawn(publish(producer.clone())))
+                .collect();
             drop(producer);
-            let readers = [pool.spawn(all(one)), pool.spawn(all(two)), pool.spawn(all(three))];
-            publishers.iter().for_each(|publisher| publisher.recv().unwrap());
+            let readers = [
+                pool.spawn(all(one)),
+                pool.spawn(all(two)),
+                pool.spawn(all(three)),
+            ];
+            publishers
+                .iter()
+                .for_each(|publisher| publisher.recv().unwrap());
             let [one, two, three] = readers.map(|reader| reader.recv().unwrap().0);
-            assert!(one == two && one == three && one.len() == 3 * EACH, "{wait:?} on {} threads", pool.threads());
+            assert!(
+                one == two && one == three && one.len() == 3 * EACH,
+                "{wait:?} on {} threads",
+                pool.threads()
+            );
             bus.shutdown().unwrap();
         }
     });
@@ -86,7 +110,9 @@ fn a_dropped_read_has_taken_nothing() {
         assert_eq!(rx.lag(), 1);
         {
             let mut read = pin!(rx.read());
-            let Poll::Ready(Ok(batch)) = poll_once(read.as_mut(), &waker) else { panic!("there is one") };
+            let Poll::Ready(Ok(batch)) = poll_once(read.as_mut(), &waker) else {
+                panic!("there is one")
+            };
             assert!(batch.iter().eq(&[1]));
             drop(batch);
             assert!(panic_of(|| poll_once(read, &waker)).contains("after it was ready"));
@@ -119,10 +145,16 @@ fn a_publication_polled_after_it_was_ready_panics_and_blocks_nobody() {
         let (mut tx, mut rx) = mpsc::<u64>(4);
         let mut publication = Box::pin(tx.publish_async(1));
         assert!(poll_once(publication.as_mut(), Waker::noop()).is_ready());
-        assert!(panic_of(|| poll_once(publication.as_mut(), Waker::noop())).contains("after it was ready"));
+        assert!(
+            panic_of(|| poll_once(publication.as_mut(), Waker::noop()))
+                .contains("after it was ready")
+        );
         drop(publication);
         tx.publish(2).unwrap();
-        assert!(rx.read().unwrap().iter().eq(&[1, 2]), "no slot was claimed for nothing");
+        assert!(
+            rx.read().unwrap().iter().eq(&[1, 2]),
+            "no slot was claimed for nothing"
+        );
     });
 }
 
@@ -138,8 +170,14 @@ fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
         assert!(poll_once(read.as_mut(), &two).is_pending());
         producer.publish(1).unwrap();
         producer.publish(2).unwrap();
-        assert_eq!((first.rung(), second.rung()), (0, 1), "woken once, and only once it waits again");
-        let Poll::Ready(Ok(batch)) = poll_once(read, &one) else { panic!("there are two") };
+        assert_eq!(
+            (first.rung(), second.rung()),
+            (0, 1),
+            "woken once, and only once it waits again"
+        );
+        let Poll::Ready(Ok(batch)) = poll_once(read, &one) else {
+            panic!("there are two")
+        };
         assert_eq!(batch.len(), 2);
     });
 }
@@ -172,11 +210,19 @@ fn closing_halting_and_leaving_wake_tasks() {
                 }
                 _ => {
                     drop(gate);
-                    Ended::Upstream { stage: "first".into() }
+                    Ended::Upstream {
+                        stage: "first".into(),
+                    }
                 }
             };
-            assert_eq!((one.rung(), two.rung()), (1, usize::from(end < 3)), "{expected}");
-            let Poll::Ready(Err(ended)) = poll_once(read, &behind_stage) else { panic!("it has ended") };
+            assert_eq!(
+                (one.rung(), two.rung()),
+                (1, usize::from(end < 3)),
+                "{expected}"
+            );
+            let Poll::Ready(Err(ended)) = poll_once(read, &behind_stage) else {
+                panic!("it has ended")
+            };
             assert_eq!(ended, expected);
         }
     });
@@ -200,7 +246,10 @@ fn a_publication_that_waits_is_refused_when_the_bus_ends() {
                 _ => drop(rx.take()),
             }
             assert!(bell.rung() > 0);
-            assert_eq!(poll_once(publication, &waker), Poll::Ready(Err(PublishError::Closed(2))));
+            assert_eq!(
+                poll_once(publication, &waker),
+                Poll::Ready(Err(PublishError::Closed(2)))
+            );
         }
     });
 }
@@ -208,7 +257,14 @@ fn a_publication_that_waits_is_refused_when_the_bus_ends() {
 #[test]
 fn tasks_are_polled_again_where_nobody_looks_for_sleepers() {
     limited(|| {
-        let mut topology = Topology::single(BusConfig { wait: Wait::Yield, ..config(1) }, || 0).unwrap();
+        let mut topology = Topology::single(
+            BusConfig {
+                wait: Wait::Yield,
+                ..config(1)
+            },
+            || 0,
+        )
+        .unwrap();
         let (_, mut rx) = topology.stage("reader").consumer();
         let (_bus, mut producer) = topology.start().unwrap();
         producer.publish(1).unwrap();
@@ -280,22 +336,33 @@ fn cancel_at_random(random: &mut Random, capacity: usize) {
         }
     }
     for (number, publisher) in (0..).zip(publishers) {
-        let own: Vec<u64> = read.iter().copied().filter(|event| event / 1000 == number).collect();
-        assert_eq!(own, publisher.join().unwrap(), "what answered Ok, and nothing else, in order");
+        let own: Vec<u64> = read
+            .iter()
+            .copied()
+            .filter(|event| event / 1000 == number)
+            .collect();
+        assert_eq!(
+            own,
+            publisher.join().unwrap(),
+            "what answered Ok, and nothing else, in order"
+        );
     }
     bus.shutdown().unwrap();
 }
 
 #[test]
 fn futures_dropped_at_random_lose_and_repeat_nothing() {
-    seeded("futures_dropped_at_random_lose_and_repeat_nothing", |mut random| {
-        for capacity in [1, 2, 8] {
-            for _ in 0..5 {
-                let mut random = random.fork();
-                limited(move || cancel_at_random(&mut random, capacity));
+    seeded(
+        "futures_dropped_at_random_lose_and_repeat_nothing",
+        |mut random| {
+            for capacity in [1, 2, 8] {
+                for _ in 0..5 {
+                    let mut random = random.fork();
+                    limited(move || cancel_at_random(&mut random, capacity));
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 #[test]
@@ -309,6 +376,9 @@ fn a_task_is_nobody_that_join_waits_for() {
         bus.shutdown().unwrap();
         let mut topology = Topology::single(config(4), || 0).unwrap();
         topology.stage("b").after([first]).handle(|_: &u64, _| ());
-        assert_eq!(topology.start().unwrap_err().kind(), ErrorKind::ForeignStage);
+        assert_eq!(
+            topology.start().unwrap_err().kind(),
+            ErrorKind::ForeignStage
+        );
     });
 }

@@ -1,31 +1,58 @@
 //! A full ring: what each verb does about it, who would wait for itself, and more threads than cores.
-#![expect(clippy::unwrap_used, reason = "the lint does not see that functions called by tests are tests")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint does not see that functions called by tests are tests"
+)]
 
 mod common;
 
 use common::{Log, config, later, limited, numbers, soon};
 use ringway::{
-    BusConfig, Claim, ClaimError, Multi, Producer, ProducerKind, PublishDeadlineError, PublishError, Topology,
-    TryPublishError, Wait, mpmc, mpsc, spsc,
+    BusConfig, Claim, ClaimError, Multi, Producer, ProducerKind, PublishDeadlineError,
+    PublishError, Topology, TryPublishError, Wait, mpmc, mpsc, spsc,
 };
 use std::sync::{Barrier, mpsc as channel};
 use std::thread;
 
-const STRATEGIES: [Wait; 5] = [Wait::BusySpin, Wait::Yield, Wait::backoff(), Wait::Park, Wait::Adaptive];
+const STRATEGIES: [Wait; 5] = [
+    Wait::BusySpin,
+    Wait::Yield,
+    Wait::backoff(),
+    Wait::Park,
+    Wait::Adaptive,
+];
 
 fn refuses_in_every_way<K: ProducerKind>(tx: &mut Producer<u64, K>) {
     assert_eq!(tx.free(), 0);
     assert_eq!(tx.try_publish(9).unwrap_err(), TryPublishError::Full(9));
-    assert_eq!(tx.try_publish_with(|_| unreachable!("not called")).unwrap_err(), TryPublishError::Full(()));
+    assert_eq!(
+        tx.try_publish_with(|_| unreachable!("not called"))
+            .unwrap_err(),
+        TryPublishError::Full(())
+    );
     assert_eq!(tx.try_publish_batch([9]).unwrap(), 0);
     assert_eq!(tx.try_publish_slice(&[9]).unwrap(), 0);
     assert_eq!(tx.try_claim(1).unwrap_err(), ClaimError::Full);
-    assert_eq!(tx.publish_deadline(9, soon()).unwrap_err(), PublishDeadlineError::TimedOut(9));
-    let refused = tx.publish_with_deadline(|_| unreachable!("not called"), soon()).unwrap_err();
+    assert_eq!(
+        tx.publish_deadline(9, soon()).unwrap_err(),
+        PublishDeadlineError::TimedOut(9)
+    );
+    let refused = tx
+        .publish_with_deadline(|_| unreachable!("not called"), soon())
+        .unwrap_err();
     assert_eq!(refused, PublishDeadlineError::TimedOut(()));
-    assert_eq!(tx.publish_batch_deadline([9], soon()).unwrap_err().reason, ClaimError::TimedOut);
-    assert_eq!(tx.publish_slice_deadline(&[9], soon()).unwrap_err().reason, ClaimError::TimedOut);
-    assert_eq!(tx.claim_deadline(1, soon()).unwrap_err(), ClaimError::TimedOut);
+    assert_eq!(
+        tx.publish_batch_deadline([9], soon()).unwrap_err().reason,
+        ClaimError::TimedOut
+    );
+    assert_eq!(
+        tx.publish_slice_deadline(&[9], soon()).unwrap_err().reason,
+        ClaimError::TimedOut
+    );
+    assert_eq!(
+        tx.claim_deadline(1, soon()).unwrap_err(),
+        ClaimError::TimedOut
+    );
 }
 
 #[test]
@@ -77,14 +104,29 @@ fn a_waiting_verb_of_every_kind_goes_on_once_there_is_room() {
 /// On a ring that stays full: every verb that waits answers at once, those that do not wait as always.
 fn would_deadlock(tx: &mut Producer<u64, Multi>) {
     assert_eq!(tx.publish(9).unwrap_err(), PublishError::WouldDeadlock(9));
-    assert_eq!(tx.publish_with(|_| unreachable!("not called")).unwrap_err(), PublishError::WouldDeadlock(()));
-    assert_eq!(tx.publish_deadline(9, later()).unwrap_err(), PublishDeadlineError::WouldDeadlock(9));
-    assert_eq!(tx.publish_batch([9]).unwrap_err().reason, ClaimError::WouldDeadlock);
-    assert_eq!(tx.publish_slice(&[9]).unwrap_err().reason, ClaimError::WouldDeadlock);
+    assert_eq!(
+        tx.publish_with(|_| unreachable!("not called")).unwrap_err(),
+        PublishError::WouldDeadlock(())
+    );
+    assert_eq!(
+        tx.publish_deadline(9, later()).unwrap_err(),
+        PublishDeadlineError::WouldDeadlock(9)
+    );
+    assert_eq!(
+        tx.publish_batch([9]).unwrap_err().reason,
+        ClaimError::WouldDeadlock
+    );
+    assert_eq!(
+        tx.publish_slice(&[9]).unwrap_err().reason,
+        ClaimError::WouldDeadlock
+    );
     assert_eq!(tx.claim(1).unwrap_err(), ClaimError::WouldDeadlock);
     assert_eq!(tx.try_publish(9).unwrap_err(), TryPublishError::Full(9));
     let text = PublishError::WouldDeadlock(9).to_string();
-    assert!(text.contains("full") && text.contains("wait for itself"), "{text}");
+    assert!(
+        text.contains("full") && text.contains("wait for itself"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -95,7 +137,8 @@ fn a_handler_that_publishes_to_its_own_full_bus_is_told_so() {
         topology.stage("feeds back").handle(move |event, _| {
             if *event == 0 {
                 let mut tx = given.recv().unwrap();
-                tx.publish(1).expect("while there is room a handler may publish");
+                tx.publish(1)
+                    .expect("while there is room a handler may publish");
                 would_deadlock(&mut tx);
             }
         });
@@ -111,14 +154,19 @@ fn a_handler_may_wait_for_room_on_another_bus() {
     limited(|| {
         let (mut out, mut rx) = spsc::<u64>(1);
         let mut topology = Topology::single(config(2), || 0).unwrap();
-        topology.stage("forwards").handle(move |event, _| _ = out.publish(*event).unwrap());
+        topology
+            .stage("forwards")
+            .handle(move |event, _| _ = out.publish(*event).unwrap());
         let (bus, mut producer) = topology.start().unwrap();
         let publisher = thread::spawn(move || producer.publish_batch(numbers(0..20)).unwrap());
         let mut seen = Vec::new();
         while let Ok(mut batch) = rx.read() {
             seen.extend(batch.drain());
         }
-        assert_eq!((seen, publisher.join().unwrap()), (Vec::from_iter(0..20), 20));
+        assert_eq!(
+            (seen, publisher.join().unwrap()),
+            (Vec::from_iter(0..20), 20)
+        );
         bus.shutdown().unwrap();
     });
 }
@@ -133,13 +181,23 @@ fn who_holds_a_claim_does_not_wait_through_a_clone() {
         would_deadlock(&mut other);
         let elsewhere = thread::scope(|scope| {
             let mut third = other.clone();
-            scope.spawn(move || third.publish_deadline(6, soon()).unwrap_err()).join().unwrap()
+            scope
+                .spawn(move || third.publish_deadline(6, soon()).unwrap_err())
+                .join()
+                .unwrap()
         });
-        assert_eq!(elsewhere, PublishDeadlineError::TimedOut(6), "another thread holds nothing");
+        assert_eq!(
+            elsewhere,
+            PublishDeadlineError::TimedOut(6),
+            "another thread holds nothing"
+        );
         let _ = claim.publish();
         assert!(rx.try_read().unwrap().iter().eq(&[0, 0, 0, 5]));
         drop(other.claim(4).unwrap());
-        assert_eq!(other.publish_deadline(7, soon()).unwrap_err(), PublishDeadlineError::TimedOut(7));
+        assert_eq!(
+            other.publish_deadline(7, soon()).unwrap_err(),
+            PublishDeadlineError::TimedOut(7)
+        );
     });
 }
 
@@ -172,7 +230,9 @@ struct Echo(Option<(Producer<Echo, Multi>, channel::Sender<String>)>);
 impl Drop for Echo {
     fn drop(&mut self) {
         if let Some((mut tx, told)) = self.0.take() {
-            let refused = tx.publish(Echo(None)).map_err(|refused| refused.to_string());
+            let refused = tx
+                .publish(Echo(None))
+                .map_err(|refused| refused.to_string());
             told.send(refused.unwrap_err()).unwrap();
         }
     }
@@ -205,7 +265,10 @@ fn a_single_producer_that_holds_a_claim_waits_for_nobody() {
         let (mut second, mut other) = spsc::<u64>(1);
         tx.publish_with(|slot| {
             second.publish(1).unwrap();
-            assert_eq!(second.publish_deadline(2, soon()).unwrap_err(), PublishDeadlineError::TimedOut(2));
+            assert_eq!(
+                second.publish_deadline(2, soon()).unwrap_err(),
+                PublishDeadlineError::TimedOut(2)
+            );
             *slot = other.read().unwrap().drain().sum();
         })
         .unwrap();
@@ -245,7 +308,10 @@ fn eight_threads_on_few_cores_finish_whatever_they_wait_with() {
             });
             let mut seen = log.take();
             seen.sort_unstable();
-            assert!(seen.into_iter().eq(0..4 * EACH as u64), "{wait:?}: each exactly once");
+            assert!(
+                seen.into_iter().eq(0..4 * EACH as u64),
+                "{wait:?}: each exactly once"
+            );
         }
     });
 }
@@ -259,11 +325,17 @@ fn a_graph_of_more_threads_than_cores_finishes_whatever_it_waits_with() {
             let mut topology = Topology::multi(BusConfig { wait, ..config(8) }, || 0).unwrap();
             let mut last = topology.stage("0").handle(|_, _| ());
             for stage in 1..4 {
-                last = topology.stage(format!("{stage}")).after([last]).handle(|_, _| ());
+                last = topology
+                    .stage(format!("{stage}"))
+                    .after([last])
+                    .handle(|_, _| ());
             }
             let log = Log::new();
             let seen = log.clone();
-            topology.stage("last").after([last]).handle(move |event, _| seen.push(*event));
+            topology
+                .stage("last")
+                .after([last])
+                .handle(move |event, _| seen.push(*event));
             let (bus, producer) = topology.start().unwrap();
             let publishers: Vec<_> = (0..3)
                 .map(|_| {
@@ -272,11 +344,17 @@ fn a_graph_of_more_threads_than_cores_finishes_whatever_it_waits_with() {
                 })
                 .collect();
             drop(producer);
-            publishers.into_iter().for_each(|publisher| assert_eq!(publisher.join().unwrap(), events));
+            publishers
+                .into_iter()
+                .for_each(|publisher| assert_eq!(publisher.join().unwrap(), events));
             bus.shutdown().unwrap();
             let mut seen = log.take();
             seen.sort_unstable();
-            assert!(seen.into_iter().eq(numbers(0..events).flat_map(|number| [number; 3])), "{wait:?}");
+            assert!(
+                seen.into_iter()
+                    .eq(numbers(0..events).flat_map(|number| [number; 3])),
+                "{wait:?}"
+            );
         }
     });
 }

@@ -1,6 +1,9 @@
 //! User code that panics, at every place where a bus calls it: nobody may be left stuck, and nothing that was published
 //! may be lost or delivered twice.
-#![expect(clippy::unwrap_used, reason = "the lint does not see that functions called by tests are tests")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint does not see that functions called by tests are tests"
+)]
 
 mod common;
 
@@ -30,11 +33,17 @@ impl Drop for Bomb {
 }
 
 fn harmless(number: u64) -> Bomb {
-    Bomb { number, armed: false }
+    Bomb {
+        number,
+        armed: false,
+    }
 }
 
 fn armed(number: u64) -> Bomb {
-    Bomb { number, armed: true }
+    Bomb {
+        number,
+        armed: true,
+    }
 }
 
 /// What is there now, by number.
@@ -70,8 +79,14 @@ impl Default for Refusing {
 fn publish_closures<K: ProducerKind>(mut tx: Producer<u64, K>, mut rx: Consumer<u64, Exclusive>) {
     for lap in 0..3 {
         assert_eq!(panic_of(|| tx.publish_with(|_| panic!("write"))), "write");
-        assert_eq!(panic_of(|| tx.try_publish_with(|_| panic!("write"))), "write");
-        assert_eq!(panic_of(|| tx.publish_with_deadline(|_| panic!("write"), common::later())), "write");
+        assert_eq!(
+            panic_of(|| tx.try_publish_with(|_| panic!("write"))),
+            "write"
+        );
+        assert_eq!(
+            panic_of(|| tx.publish_with_deadline(|_| panic!("write"), common::later())),
+            "write"
+        );
         let text = panic_of(|| {
             let mut claim = tx.claim(2).unwrap();
             claim.iter_mut().for_each(|slot| *slot = 99);
@@ -79,7 +94,11 @@ fn publish_closures<K: ProducerKind>(mut tx: Producer<u64, K>, mut rx: Consumer<
         });
         assert_eq!(text, "held a claim");
         tx.publish(lap).unwrap();
-        assert_eq!(rest(&mut rx), [lap], "a publication that panicked published nothing, and nobody waits for it");
+        assert_eq!(
+            rest(&mut rx),
+            [lap],
+            "a publication that panicked published nothing, and nobody waits for it"
+        );
     }
 }
 
@@ -121,17 +140,61 @@ impl ExactSizeIterator for Liar {
 fn lying_iterators<K: ProducerKind>(mut tx: Producer<u64, K>, mut rx: Consumer<u64, Exclusive>) {
     let never = u64::MAX;
     let mut seen = || rest(&mut rx);
-    assert_eq!(tx.publish_batch(Liar { says: 5, has: 0..3, panics_at: never }).unwrap(), 3);
+    assert_eq!(
+        tx.publish_batch(Liar {
+            says: 5,
+            has: 0..3,
+            panics_at: never
+        })
+        .unwrap(),
+        3
+    );
     assert_eq!(seen(), [0, 1, 2], "shorter than it says");
-    assert_eq!(tx.publish_batch(Liar { says: usize::MAX, has: 0..3, panics_at: never }).unwrap(), 3);
+    assert_eq!(
+        tx.publish_batch(Liar {
+            says: usize::MAX,
+            has: 0..3,
+            panics_at: never
+        })
+        .unwrap(),
+        3
+    );
     assert_eq!(seen(), [0, 1, 2], "much shorter than it says");
-    assert_eq!(tx.publish_batch(Liar { says: 2, has: 0..5, panics_at: never }).unwrap(), 5);
+    assert_eq!(
+        tx.publish_batch(Liar {
+            says: 2,
+            has: 0..5,
+            panics_at: never
+        })
+        .unwrap(),
+        5
+    );
     assert_eq!(seen(), [0, 1, 2, 3, 4], "longer than it says");
-    assert_eq!(tx.publish_batch(Liar { says: 0, has: 0..5, panics_at: never }).unwrap(), 0);
-    let text = panic_of(|| tx.publish_batch(Liar { says: 5, has: 10..15, panics_at: 13 }));
+    assert_eq!(
+        tx.publish_batch(Liar {
+            says: 0,
+            has: 0..5,
+            panics_at: never
+        })
+        .unwrap(),
+        0
+    );
+    let text = panic_of(|| {
+        tx.publish_batch(Liar {
+            says: 5,
+            has: 10..15,
+            panics_at: 13,
+        })
+    });
     assert!(text.contains("the iterator"), "{text}");
     assert_eq!(seen(), [10, 11, 12], "what it had yielded is published");
-    let text = panic_of(|| tx.publish_batch(Liar { says: usize::MAX - 1, has: 0..5, panics_at: never }));
+    let text = panic_of(|| {
+        tx.publish_batch(Liar {
+            says: usize::MAX - 1,
+            has: 0..5,
+            panics_at: never,
+        })
+    });
     assert!(text.contains("the length"), "{text}");
     tx.publish_slice(&[20, 21]).unwrap();
     assert_eq!(seen(), [20, 21]);
@@ -147,13 +210,19 @@ fn iterators_of_batches_and_iterators_that_lie_about_their_length() {
     });
 }
 
-fn drops_on_overwrite<K: ProducerKind>(mut tx: Producer<Bomb, K>, mut rx: Consumer<Bomb, Exclusive>) {
+fn drops_on_overwrite<K: ProducerKind>(
+    mut tx: Producer<Bomb, K>,
+    mut rx: Consumer<Bomb, Exclusive>,
+) {
     for number in 0..4 {
         tx.publish(armed(number)).unwrap();
     }
     assert_eq!(bombs(&mut rx), [0, 1, 2, 3]);
     assert_eq!(panic_of(|| tx.publish(harmless(4))), "bomb 0");
-    assert_eq!(panic_of(|| tx.publish_batch([harmless(5), harmless(6), harmless(7)])).len(), "bomb 1".len());
+    assert_eq!(
+        panic_of(|| tx.publish_batch([harmless(5), harmless(6), harmless(7)])).len(),
+        "bomb 1".len()
+    );
     let mut delivered = bombs(&mut rx);
     while tx.publish_with(|slot| slot.armed = false).is_ok() && delivered.len() < 8 {
         delivered.extend(bombs(&mut rx));
@@ -229,7 +298,12 @@ fn readers_that_hold_a_batch() {
             assert_eq!(tx.free(), 2, "its slots are free");
             producer.publish_slice(&[lap, lap]).unwrap();
             let mut member = worker.clone();
-            let died = thread::spawn(move || member.read().map(|batch| assert_eq!(batch.len(), 0)).is_ok());
+            let died = thread::spawn(move || {
+                member
+                    .read()
+                    .map(|batch| assert_eq!(batch.len(), 0))
+                    .is_ok()
+            });
             assert!(died.join().is_err());
             producer.publish_batch(numbers(0..1)).unwrap();
             let mut member = worker.clone();
@@ -243,7 +317,10 @@ fn readers_that_hold_a_batch() {
 struct Grenade(AtomicUsize);
 impl Wake for Grenade {
     fn wake(self: Arc<Self>) {
-        panic!("the waker, used {} times before", self.0.fetch_add(1, Ordering::SeqCst));
+        panic!(
+            "the waker, used {} times before",
+            self.0.fetch_add(1, Ordering::SeqCst)
+        );
     }
 }
 
@@ -262,7 +339,9 @@ fn wakers_of_readers() {
         assert!(poll_once(two.as_mut(), &waker).is_pending());
         let thread = thread::spawn(move || third.read().map(|batch| batch.len()));
         common::until(|| bus.stats().stages[2].parks > 0);
-        producer.publish(1).expect("a waker's panic is none of the publisher's business");
+        producer
+            .publish(1)
+            .expect("a waker's panic is none of the publisher's business");
         assert_eq!(bell.rung(), 1, "everybody else is woken");
         assert_eq!(thread.join().unwrap(), Ok(1));
         assert!(poll_once(one, &waker).is_ready() && poll_once(two, &waker).is_ready());
@@ -320,7 +399,11 @@ fn drops_of_wakers() {
         for number in 0..3 {
             let mut read = pin!(rx.read());
             assert!(poll_once(read.as_mut(), &waker).is_pending());
-            assert_eq!(bell.rung(), number as usize, "it sleeps, and does not ask to be polled at once");
+            assert_eq!(
+                bell.rung(),
+                number as usize,
+                "it sleeps, and does not ask to be polled at once"
+            );
             producer.publish(number).unwrap();
             assert_eq!(bell.rung(), number as usize + 1, "it is still woken");
             assert!(poll_once(read, &waker).is_ready());
@@ -341,7 +424,14 @@ impl Hash for Key {
 fn keys_and_their_hashes() {
     limited(|| {
         let log = Log::new();
-        let mut topology = Topology::multi(BusConfig { on_panic: ringway::OnPanic::Skip, ..config(16) }, || 0).unwrap();
+        let mut topology = Topology::multi(
+            BusConfig {
+                on_panic: ringway::OnPanic::Skip,
+                ..config(16)
+            },
+            || 0,
+        )
+        .unwrap();
         let key = |event: &u64| {
             assert_ne!(*event, 3, "the key");
             Key(*event)
@@ -354,7 +444,11 @@ fn keys_and_their_hashes() {
         producer.publish_batch(numbers(0..10)).unwrap();
         drop(producer);
         common::until(|| bus.stats().stages[0].ended);
-        assert_eq!(bus.stats().stages[0].failures, 4, "each member failed on both");
+        assert_eq!(
+            bus.stats().stages[0].failures,
+            4,
+            "each member failed on both"
+        );
         bus.shutdown().unwrap();
         let mut seen = log.take();
         seen.sort_unstable();
@@ -375,7 +469,9 @@ fn makers_of_members() {
             };
             let mut add = |dies: bool| match keyed {
                 false => topology.stage("group").share(3, make(dies)),
-                true => topology.stage("group").share_by(3, |event: &u64| *event, make(dies)),
+                true => topology
+                    .stage("group")
+                    .share_by(3, |event: &u64| *event, make(dies)),
             };
             assert_eq!(panic_of(|| add(true)), "the maker");
             add(false); // as if the first had never been tried

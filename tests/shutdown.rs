@@ -1,12 +1,12 @@
-//! How a bus ends: close, halt, join and their deadlines, stages that end early, and handles dropped in every order.
+//! How a bus ends: close, halt, join and their deadlines, and handles dropped in every order.
 //! Nothing published may be lost by a close, and nobody may be left waiting.
 
 mod common;
 
 use common::{Log, config, later, limited, numbers, soon};
 use ringway::{
-    BusConfig, ClaimError, Ended, ErrorKind, Multi, OnPanic, Producer, PublishDeadlineError, PublishError,
-    ReadDeadlineError, Topology, TryPublishError, TryReadError, mpmc, mpsc, spsc,
+    ClaimError, Ended, ErrorKind, Multi, OnPanic, Producer, PublishDeadlineError, PublishError,
+    Topology, TryPublishError, mpmc, mpsc,
 };
 use std::cell::RefCell;
 use std::sync::mpsc as channel;
@@ -14,10 +14,18 @@ use std::thread;
 use std::time::Instant;
 
 /// A single-producer bus with one managed stage that tells the channel what it gets, and ends it when it ends.
-fn telling(capacity: usize) -> (ringway::Bus<u64>, ringway::Producer<u64>, channel::Receiver<u64>) {
+fn telling(
+    capacity: usize,
+) -> (
+    ringway::Bus<u64>,
+    ringway::Producer<u64>,
+    channel::Receiver<u64>,
+) {
     let (tell, told) = channel::channel();
     let mut topology = Topology::single(config(capacity), || 0).expect("a valid config");
-    topology.stage("tell").handle(move |event, _| tell.send(*event).expect("the test listens"));
+    topology
+        .stage("tell")
+        .handle(move |event, _| tell.send(*event).expect("the test listens"));
     let (bus, producer) = topology.start().expect("a valid topology");
     (bus, producer, told)
 }
@@ -45,7 +53,9 @@ fn handles_of_a_single_producer_bus_may_go_in_any_order() {
         for order in orders(3) {
             let (tell, told) = channel::channel();
             let mut topology = Topology::single(config(8), || 0).unwrap();
-            topology.stage("managed").handle(move |event, _| tell.send(*event).unwrap());
+            topology
+                .stage("managed")
+                .handle(move |event, _| tell.send(*event).unwrap());
             let (_, rx) = topology.stage("own").consumer();
             let (bus, mut producer) = topology.start().unwrap();
             producer.publish_batch(numbers(0..8)).unwrap();
@@ -57,7 +67,10 @@ fn handles_of_a_single_producer_bus_may_go_in_any_order() {
                     _ => drop(rx.take()),
                 }
             }
-            assert!(told.iter().eq(0..8), "{order:?}: what was published is delivered, and the stage ends");
+            assert!(
+                told.iter().eq(0..8),
+                "{order:?}: what was published is delivered, and the stage ends"
+            );
         }
     });
 }
@@ -69,7 +82,9 @@ fn handles_of_a_multi_producer_bus_may_go_in_any_order() {
             let (tell, told) = channel::channel();
             let mut topology = Topology::multi(config(8), || 0).unwrap();
             let (stage, worker) = topology.stage("workers").workers();
-            topology.stage("managed").handle(move |event, _| tell.send(*event).unwrap());
+            topology
+                .stage("managed")
+                .handle(move |event, _| tell.send(*event).unwrap());
             topology.stage("behind").after([stage]).handle(|_, _| ());
             let (bus, mut producer) = topology.start().unwrap();
             let mut other = producer.clone();
@@ -111,7 +126,11 @@ fn ends_of_a_queue_may_go_in_any_order() {
                     assert_eq!(delivered, 1, "{order:?}");
                 }
                 if let (Some(tx), _, None, None) | (_, Some(tx), None, None) = &mut ends {
-                    assert_eq!(tx.publish("b".into()).unwrap_err(), PublishError::Closed("b".into()), "{order:?}");
+                    assert_eq!(
+                        tx.publish("b".into()).unwrap_err(),
+                        PublishError::Closed("b".into()),
+                        "{order:?}"
+                    );
                     assert!(tx.is_closed());
                 }
             }
@@ -125,25 +144,43 @@ fn a_closed_multi_producer_bus_refuses_at_once_and_delivers_what_it_accepted() {
         let log = Log::new();
         let events = log.clone();
         let mut topology = Topology::multi(config(4), || 0).unwrap();
-        topology.stage("log").handle(move |event, _| events.push(*event));
+        topology
+            .stage("log")
+            .handle(move |event, _| events.push(*event));
         let (bus, producer) = topology.start().unwrap();
         let publishers: Vec<_> = (0..3)
             .map(|_| {
                 let mut producer = producer.clone();
-                thread::spawn(move || (0..).take_while(|number| producer.publish(*number).is_ok()).count())
+                thread::spawn(move || {
+                    (0..)
+                        .take_while(|number| producer.publish(*number).is_ok())
+                        .count()
+                })
             })
             .collect();
         common::until(|| log.len() > 50);
         bus.close();
         bus.close();
         assert!(producer.is_closed());
-        let accepted: usize = publishers.into_iter().map(|publisher| publisher.join().unwrap()).sum();
+        let accepted: usize = publishers
+            .into_iter()
+            .map(|publisher| publisher.join().unwrap())
+            .sum();
         let mut producer = producer;
         assert_eq!(producer.publish(1).unwrap_err(), PublishError::Closed(1));
-        assert_eq!(producer.try_publish(1).unwrap_err(), TryPublishError::Closed(1));
-        assert_eq!(producer.publish_deadline(1, later()).unwrap_err(), PublishDeadlineError::Closed(1));
+        assert_eq!(
+            producer.try_publish(1).unwrap_err(),
+            TryPublishError::Closed(1)
+        );
+        assert_eq!(
+            producer.publish_deadline(1, later()).unwrap_err(),
+            PublishDeadlineError::Closed(1)
+        );
         assert_eq!(producer.claim(1).unwrap_err(), ClaimError::Closed);
-        assert_eq!(producer.publish_slice(&[1]).unwrap_err().reason, ClaimError::Closed);
+        assert_eq!(
+            producer.publish_slice(&[1]).unwrap_err().reason,
+            ClaimError::Closed
+        );
         bus.join().unwrap();
         assert_eq!(log.len(), accepted);
     });
@@ -158,7 +195,11 @@ fn a_closed_single_producer_bus_ends_at_its_producers_next_call() {
         assert!(producer.is_closed());
         assert_eq!(told.iter().take(3).collect::<Vec<_>>(), [0, 1, 2]);
         let late = bus.join_deadline(soon()).unwrap_err();
-        assert_eq!(late.kind(), ErrorKind::WouldDeadlock, "the producer is this thread's: {late}");
+        assert_eq!(
+            late.kind(),
+            ErrorKind::WouldDeadlock,
+            "the producer is this thread's: {late}"
+        );
         let closer = thread::spawn(move || (producer.publish(3).unwrap_err(), producer));
         let (refused, producer) = closer.join().unwrap();
         bus.join_deadline(later()).unwrap();
@@ -182,12 +223,20 @@ fn closing_and_halting_wake_a_producer_that_waits_for_room() {
                 let mut topology = Topology::single(config(4), || 0).unwrap();
                 let (_, rx) = topology.stage("never reads").consumer();
                 let (bus, mut tx) = topology.start().unwrap();
-                (bus, rx, thread::spawn(move || blocked(&mut |event| tx.publish(event).is_ok())))
+                (
+                    bus,
+                    rx,
+                    thread::spawn(move || blocked(&mut |event| tx.publish(event).is_ok())),
+                )
             } else {
                 let mut topology = Topology::multi(config(4), || 0).unwrap();
                 let (_, rx) = topology.stage("never reads").consumer();
                 let (bus, mut tx) = topology.start().unwrap();
-                (bus, rx, thread::spawn(move || blocked(&mut |event| tx.publish(event).is_ok())))
+                (
+                    bus,
+                    rx,
+                    thread::spawn(move || blocked(&mut |event| tx.publish(event).is_ok())),
+                )
             };
             go.recv().unwrap();
             if single {
@@ -224,9 +273,16 @@ fn closing_and_halting_wake_readers_that_wait_for_events() {
                 bus.close()
             }
             let ends = [reader.join().unwrap(), sharer.join().unwrap()];
-            assert!(ends.iter().all(|end| *end == if halts { Ended::Halted } else { Ended::Drained }), "{ends:?}");
+            assert!(
+                ends.iter()
+                    .all(|end| *end == if halts { Ended::Halted } else { Ended::Drained }),
+                "{ends:?}"
+            );
             let outcome = bus.join();
-            assert_eq!(outcome.err().map(|error| error.kind()), halts.then_some(ErrorKind::Halted));
+            assert_eq!(
+                outcome.err().map(|error| error.kind()),
+                halts.then_some(ErrorKind::Halted)
+            );
             drop(producer);
         }
     });
@@ -246,10 +302,16 @@ fn a_halt_stops_after_the_event_at_hand_and_counts_what_it_discarded() {
         producer.publish_batch(numbers(0..8)).unwrap();
         assert_eq!(entries.recv().unwrap(), 0);
         bus.halt();
-        assert_eq!(producer.try_publish(8).unwrap_err(), TryPublishError::Closed(8));
+        assert_eq!(
+            producer.try_publish(8).unwrap_err(),
+            TryPublishError::Closed(8)
+        );
         go.send(()).unwrap();
         let halted = bus.join().unwrap_err();
-        assert_eq!((halted.kind(), halted.discarded(), halted.stage()), (ErrorKind::Halted, Some(7), None));
+        assert_eq!(
+            (halted.kind(), halted.discarded(), halted.stage()),
+            (ErrorKind::Halted, Some(7), None)
+        );
         assert!(halted.to_string().contains('7'), "{halted}");
         assert_eq!(entries.iter().count(), 0);
     });
@@ -262,11 +324,15 @@ fn a_halt_is_seen_between_events_even_if_each_of_them_fails() {
         let (go, gate) = channel::channel::<()>();
         let mut topology = Topology::multi(config(8), || 0).unwrap();
         let (first, mut rx) = topology.stage("first").consumer();
-        topology.stage("failing").after([first]).on_panic(OnPanic::Skip).try_handle(move |event, _| {
-            entered.send(*event).unwrap();
-            gate.recv()?;
-            Err("always".into())
-        });
+        topology
+            .stage("failing")
+            .after([first])
+            .on_panic(OnPanic::Skip)
+            .try_handle(move |event, _| {
+                entered.send(*event).unwrap();
+                gate.recv()?;
+                Err("always".into())
+            });
         let (bus, mut producer) = topology.start().unwrap();
         producer.publish_batch(numbers(0..8)).unwrap();
         drop(rx.read().unwrap());
@@ -274,7 +340,11 @@ fn a_halt_is_seen_between_events_even_if_each_of_them_fails() {
         bus.halt();
         drop(go);
         assert_eq!(bus.join().unwrap_err().discarded(), Some(7));
-        assert_eq!(entries.iter().count(), 0, "it stops after the event at hand");
+        assert_eq!(
+            entries.iter().count(),
+            0,
+            "it stops after the event at hand"
+        );
     });
 }
 
@@ -283,7 +353,9 @@ fn deadlines_of_join_and_shutdown_name_who_still_runs() {
     limited(|| {
         let (go, gate) = channel::channel::<()>();
         let mut topology = Topology::multi(config(8), || 0).unwrap();
-        topology.stage("stuck").handle(move |_, _| gate.recv().unwrap());
+        topology
+            .stage("stuck")
+            .handle(move |_, _| gate.recv().unwrap());
         let shared = topology.stage("members").share(2, |_| |_: &u64, _| ());
         topology.stage("done").after([shared]).handle(|_, _| ());
         let (bus, mut producer) = topology.start().unwrap();
@@ -297,7 +369,10 @@ fn deadlines_of_join_and_shutdown_name_who_still_runs() {
             let late = bus.shutdown_deadline(soon()).unwrap_err();
             late.to_string().ends_with("1 still run: stuck")
         });
-        assert_eq!(bus.join_deadline(Instant::now()).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(
+            bus.join_deadline(Instant::now()).unwrap_err().kind(),
+            ErrorKind::TimedOut
+        );
         go.send(()).unwrap();
         bus.shutdown_deadline(later()).unwrap();
         bus.join_deadline(later()).unwrap();
@@ -314,7 +389,10 @@ fn waiting_for_oneself_is_refused() {
         producer.publish(1).unwrap();
         let refused = bus.shutdown_deadline(later()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::WouldDeadlock);
-        assert!(refused.to_string().contains("drop the producer first"), "{refused}");
+        assert!(
+            refused.to_string().contains("drop the producer first"),
+            "{refused}"
+        );
         assert!(!producer.is_closed(), "a refused shutdown closes nothing");
         drop(producer);
         bus.shutdown().unwrap();
@@ -325,14 +403,21 @@ fn waiting_for_oneself_is_refused() {
         let mut topology = Topology::multi(config(4), || 0).unwrap();
         topology.stage("joins").handle(move |_, _| {
             let bus = given.recv().unwrap();
-            tell.send([bus.join_deadline(later()).unwrap_err(), bus.shutdown().unwrap_err()]).unwrap();
+            tell.send([
+                bus.join_deadline(later()).unwrap_err(),
+                bus.shutdown().unwrap_err(),
+            ])
+            .unwrap();
         });
         let (bus, mut producer) = topology.start().unwrap();
         producer.publish(1).unwrap();
         give.send(bus).unwrap();
         for refused in told.recv().unwrap() {
             assert_eq!(refused.kind(), ErrorKind::WouldDeadlock);
-            assert!(refused.to_string().contains("a thread of this bus"), "{refused}");
+            assert!(
+                refused.to_string().contains("a thread of this bus"),
+                "{refused}"
+            );
         }
 
         // who holds a claim
@@ -340,7 +425,10 @@ fn waiting_for_oneself_is_refused() {
         topology.stage("s").handle(|_, _| ());
         let (bus, mut producer) = topology.start().unwrap();
         let claim = producer.claim(1).unwrap();
-        assert_eq!(bus.join_deadline(later()).unwrap_err().kind(), ErrorKind::WouldDeadlock);
+        assert_eq!(
+            bus.join_deadline(later()).unwrap_err().kind(),
+            ErrorKind::WouldDeadlock
+        );
         drop(claim);
         bus.shutdown().unwrap();
     });
@@ -374,125 +462,15 @@ fn dropping_the_bus_lets_it_run_on() {
 }
 
 #[test]
-fn a_dropped_consumer_ends_its_dependants_where_it_stood_and_nobody_else() {
-    limited(|| {
-        let mut topology = Topology::single(BusConfig { batch_max: 2, ..config(8) }, || 0).unwrap();
-        let (first, mut rx) = topology.stage("first").consumer();
-        let (second, mut behind) = topology.stage("second").after([first]).consumer();
-        let (_, mut far) = topology.stage("third").after([second]).consumer();
-        let (_, mut independent) = topology.stage("independent").batch_max(8).consumer();
-        let (bus, mut producer) = topology.start().unwrap();
-        producer.publish_batch(numbers(0..4)).unwrap();
-        drop(rx.read().unwrap());
-        let held = rx.read().unwrap();
-        assert!(held.iter().eq(&[2, 3]));
-        std::mem::forget(held); // never freed
-        drop(rx);
-        assert!(behind.read().unwrap().iter().eq(&[0, 1]), "what had passed is delivered");
-        assert_eq!(behind.read().unwrap_err(), Ended::Upstream { stage: "first".into() });
-        assert!(far.read().unwrap().iter().eq(&[0, 1]));
-        // the one in the middle was told of its end, and has ended; nobody need drop it
-        assert_eq!(far.read().unwrap_err(), Ended::Upstream { stage: "second".into() });
-        drop((behind, far));
-        let mut read = 0;
-        for lap in 0..5 {
-            producer.publish_batch(numbers(4 + 4 * lap..8 + 4 * lap)).expect("producers go on");
-            read += independent.read().unwrap().len();
-        }
-        assert_eq!(read, 24);
-        drop(independent);
-        assert!(producer.is_closed(), "nobody is left to read");
-        drop(producer);
-        bus.shutdown().unwrap();
-    });
-}
-
-#[test]
-fn of_several_upstreams_the_one_that_ended_early_is_named_once_it_is_reached() {
-    limited(|| {
-        let mut topology = Topology::single(config(8), || 0).unwrap();
-        let (left, mut left_rx) = topology.stage("left").batch_max(2).consumer();
-        let (right, mut right_rx) = topology.stage("right").batch_max(3).consumer();
-        let (_, mut join) = topology.stage("join").after([left, right]).consumer();
-        let (_bus, mut producer) = topology.start().unwrap();
-        producer.publish_batch(numbers(0..6)).unwrap();
-        drop(right_rx.read().unwrap());
-        drop(right_rx);
-        drop(left_rx.read().unwrap());
-        assert_eq!(join.try_read().unwrap().len(), 2);
-        assert_eq!(join.try_read().unwrap_err(), TryReadError::Empty, "left may still pass one");
-        drop(left_rx.read().unwrap());
-        assert_eq!(join.try_read().unwrap().len(), 1);
-        assert_eq!(join.try_read().unwrap_err(), TryReadError::Ended(Ended::Upstream { stage: "right".into() }));
-        drop(left_rx);
-        assert!(join.is_ended());
-    });
-}
-
-#[test]
-fn of_two_upstreams_at_one_position_the_one_that_ended_decides() {
-    limited(|| {
-        for ended_first in [true, false] {
-            let mut topology = Topology::single(config(8), || 0).unwrap();
-            let (ended, mut ended_rx) = topology.stage("ended").consumer();
-            let (living, mut living_rx) = topology.stage("living").consumer();
-            let both = if ended_first { [ended, living] } else { [living, ended] };
-            let (_, mut join) = topology.stage("join").after(both).consumer();
-            let (_bus, mut producer) = topology.start().unwrap();
-            producer.publish_batch(numbers(0..3)).unwrap();
-            drop((living_rx.read().unwrap(), ended_rx.read().unwrap()));
-            drop(ended_rx);
-            assert_eq!(join.read().unwrap().len(), 3);
-            let end = join.read_deadline(later()).unwrap_err();
-            assert_eq!(end, ReadDeadlineError::Ended(Ended::Upstream { stage: "ended".into() }));
-        }
-    });
-}
-
-#[test]
-fn an_upstream_that_ended_because_all_was_delivered_is_no_early_end() {
-    limited(|| {
-        for _ in 0..50 {
-            let mut topology = Topology::single(config(4), || 0).unwrap();
-            let first = topology.stage("first").handle(|_, _| ());
-            let (_, mut rx) = topology.stage("second").after([first]).consumer();
-            let (bus, mut producer) = topology.start().unwrap();
-            producer.publish(1).unwrap();
-            drop(producer);
-            bus.shutdown().unwrap();
-            assert_eq!(rx.read().unwrap().len(), 1);
-            assert_eq!(rx.read().unwrap_err(), Ended::Drained);
-        }
-    });
-}
-
-#[test]
-fn the_last_reader_to_leave_closes_for_producers_that_wait() {
-    limited(|| {
-        let (mut tx, rx) = spsc::<u64>(2);
-        let publisher = thread::spawn(move || {
-            let stopped = tx.publish_batch(numbers(0..5)).unwrap_err();
-            (stopped.published, stopped.reason)
-        });
-        common::until(|| rx.lag() == 2);
-        drop(rx);
-        assert_eq!(publisher.join().unwrap(), (2, ClaimError::Closed));
-        let (mut tx, rx) = mpsc::<u64>(2);
-        tx.publish_slice(&[1, 2]).unwrap();
-        let publisher = thread::spawn(move || tx.publish(3).unwrap_err());
-        drop(rx);
-        assert_eq!(publisher.join().unwrap(), PublishError::Closed(3));
-    });
-}
-
-#[test]
 fn a_worker_that_leaves_takes_nothing_with_it() {
     limited(|| {
         let (mut tx, first) = mpmc::<u64>(16);
         let (mut published, mut seen) = (0, Vec::new());
         let mut workers = vec![first.clone(), first.clone(), first];
         while let Some(mut worker) = workers.pop() {
-            published += tx.try_publish_batch(numbers(published..published + 16)).unwrap();
+            published += tx
+                .try_publish_batch(numbers(published..published + 16))
+                .unwrap();
             seen.extend(worker.read().unwrap().drain());
             drop(worker);
             assert_eq!(tx.is_closed(), workers.is_empty());

@@ -6,7 +6,11 @@ use common::{config, limited, numbers};
 use ringway::{BusStats, OnPanic, StageStats, Topology, Wait};
 
 fn stage<'s>(stats: &'s BusStats, name: &str) -> &'s StageStats {
-    stats.stages.iter().find(|stage| stage.name == name).expect("the stage is there")
+    stats
+        .stages
+        .iter()
+        .find(|stage| stage.name == name)
+        .expect("the stage is there")
 }
 
 #[test]
@@ -17,19 +21,53 @@ fn positions_and_lags_follow_what_was_published_and_freed() {
         let (_, mut behind) = topology.stage("second").after([first]).consumer();
         let (bus, mut producer) = topology.start().unwrap();
         let fresh = bus.stats();
-        assert_eq!((fresh.capacity, fresh.position, fresh.stages.len(), fresh.producers.len()), (8, 0, 2, 1));
+        assert_eq!(
+            (
+                fresh.capacity,
+                fresh.position,
+                fresh.stages.len(),
+                fresh.producers.len()
+            ),
+            (8, 0, 2, 1)
+        );
         producer.publish_batch(numbers(0..6)).unwrap();
         producer.publish(6).unwrap();
         let held = rx.read().unwrap();
         let stats = bus.stats();
-        assert_eq!((stats.position, stats.producers[0].events, stats.producers[0].batches), (7, 7, 1));
-        assert_eq!((stage(&stats, "first").position, stage(&stats, "first").lag), (0, 7), "a held batch is not passed");
+        assert_eq!(
+            (
+                stats.position,
+                stats.producers[0].events,
+                stats.producers[0].batches
+            ),
+            (7, 7, 1)
+        );
+        assert_eq!(
+            (stage(&stats, "first").position, stage(&stats, "first").lag),
+            (0, 7),
+            "a held batch is not passed"
+        );
         drop(held);
         drop(behind.read().unwrap());
         let stats = bus.stats();
         let first = stage(&stats, "first");
-        assert_eq!((first.position, first.lag, first.events, first.batches, first.ended), (3, 4, 3, 1, false));
-        assert_eq!((stage(&stats, "second").position, stage(&stats, "second").events), (3, 3));
+        assert_eq!(
+            (
+                first.position,
+                first.lag,
+                first.events,
+                first.batches,
+                first.ended
+            ),
+            (3, 4, 3, 1, false)
+        );
+        assert_eq!(
+            (
+                stage(&stats, "second").position,
+                stage(&stats, "second").events
+            ),
+            (3, 3)
+        );
         drop(rx);
         let stats = bus.stats();
         assert!(stage(&stats, "first").ended && !stage(&stats, "second").ended);
@@ -44,7 +82,9 @@ fn groups_count_what_all_of_their_members_did() {
     limited(|| {
         let mut topology = Topology::multi(config(16), || 0).unwrap();
         topology.stage("shared").share(3, |_| |_: &u64, _| ());
-        topology.stage("keyed").share_by(2, |event: &u64| *event, |_| |_: &u64, _| ());
+        topology
+            .stage("keyed")
+            .share_by(2, |event: &u64| *event, |_| |_: &u64, _| ());
         let (bus, mut producer) = topology.start().unwrap();
         drop(producer.claim(2).unwrap());
         producer.publish_batch(numbers(0..100)).unwrap();
@@ -54,8 +94,15 @@ fn groups_count_what_all_of_their_members_did() {
         common::until(|| bus.stats().stages.iter().all(|stage| stage.ended));
         let stats = bus.stats();
         let (shared, keyed) = (stage(&stats, "shared"), stage(&stats, "keyed"));
-        assert_eq!((shared.events, shared.position, shared.lag, shared.ended), (100, 102, 0, true));
-        assert_eq!((keyed.events, keyed.position, keyed.lag, keyed.ended), (200, 102, 0, true), "each member looks");
+        assert_eq!(
+            (shared.events, shared.position, shared.lag, shared.ended),
+            (100, 102, 0, true)
+        );
+        assert_eq!(
+            (keyed.events, keyed.position, keyed.lag, keyed.ended),
+            (200, 102, 0, true),
+            "each member looks"
+        );
         assert!(shared.batches > 0 && keyed.batches > 0);
         bus.shutdown().unwrap();
     });
@@ -77,7 +124,10 @@ fn stalls_parks_and_wakes_are_counted_where_they_happen() {
         let mut producer = publisher.join().unwrap();
         let stats = bus.stats();
         assert!(stats.producers[0].stalls > 0);
-        assert!(stage(&stats, "reader").wakes > 0, "the reader woke its producer");
+        assert!(
+            stage(&stats, "reader").wakes > 0,
+            "the reader woke its producer"
+        );
         drop(rx.read().unwrap());
         let reader = std::thread::spawn(move || rx.read().map(|batch| batch.len()));
         common::until(|| stage(&bus.stats(), "reader").parks > 0);
@@ -92,16 +142,25 @@ fn stalls_parks_and_wakes_are_counted_where_they_happen() {
 fn failures_are_counted_and_the_failed_events_too() {
     limited(|| {
         let mut topology = Topology::single(config(4), || 0).unwrap();
-        topology.stage("skips").on_panic(OnPanic::Skip).try_handle(|event, _| match event % 2 {
-            0 => Ok(()),
-            _ => Err("odd".into()),
-        });
+        topology
+            .stage("skips")
+            .on_panic(OnPanic::Skip)
+            .try_handle(|event, _| match event % 2 {
+                0 => Ok(()),
+                _ => Err("odd".into()),
+            });
         let (bus, mut producer) = topology.start().unwrap();
         producer.publish_batch(numbers(0..10)).unwrap();
         drop(producer);
         common::until(|| stage(&bus.stats(), "skips").ended);
         let stats = bus.stats();
-        assert_eq!((stage(&stats, "skips").events, stage(&stats, "skips").failures), (10, 5));
+        assert_eq!(
+            (
+                stage(&stats, "skips").events,
+                stage(&stats, "skips").failures
+            ),
+            (10, 5)
+        );
         bus.shutdown().unwrap();
     });
 }
@@ -116,7 +175,10 @@ fn nobody_sleeps_on_a_bus_that_only_spins() {
         producer.publish_batch(numbers(0..1000)).unwrap();
         let stats = bus.stats();
         assert_eq!((stats.producers[0].parks, stats.producers[0].wakes), (0, 0));
-        assert_eq!((stage(&stats, "yields").parks, stage(&stats, "yields").wakes), (0, 0));
+        assert_eq!(
+            (stage(&stats, "yields").parks, stage(&stats, "yields").wakes),
+            (0, 0)
+        );
         drop(producer);
         bus.shutdown().unwrap();
     });

@@ -7,11 +7,20 @@ mod common;
 use common::payload::{Id, Payload};
 use common::script::{Progress, Script, Seen, exactly_once, in_order_of_producers};
 use common::{Log, Random, later, limited, seeded};
-use ringway::{BusConfig, Consumer, Delivery, Multi, Producer, ProducerKind, Single, Stage, Topology, Wait, Worker};
+use ringway::{
+    BusConfig, Consumer, Delivery, Multi, Producer, ProducerKind, Single, Stage, Topology, Wait,
+    Worker,
+};
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
-const STRATEGIES: [Wait; 5] = [Wait::Adaptive, Wait::Park, Wait::backoff(), Wait::Yield, Wait::BusySpin];
+const STRATEGIES: [Wait; 5] = [
+    Wait::Adaptive,
+    Wait::Park,
+    Wait::backoff(),
+    Wait::Yield,
+    Wait::BusySpin,
+];
 const CAPACITIES: [usize; 5] = [1, 2, 3, 4, 64];
 /// The stages that each see every event, and say how far they are.
 const DIAMOND: [&str; 3] = ["left", "right", "join"];
@@ -32,7 +41,11 @@ struct Case {
 impl Case {
     fn new(random: &mut Random, wait: Wait, capacity: usize) -> Self {
         // spinners on too few cores take turns of milliseconds for every hand-off
-        let events = if wait == Wait::BusySpin { (4 * capacity as u64).min(40) } else { 120 };
+        let events = if wait == Wait::BusySpin {
+            (4 * capacity as u64).min(40)
+        } else {
+            120
+        };
         Self {
             wait,
             capacity,
@@ -46,7 +59,12 @@ impl Case {
     }
 
     fn config(&self) -> BusConfig {
-        BusConfig { capacity: self.capacity, wait: self.wait, batch_max: self.batch_max, ..BusConfig::default() }
+        BusConfig {
+            capacity: self.capacity,
+            wait: self.wait,
+            batch_max: self.batch_max,
+            ..BusConfig::default()
+        }
     }
 
     /// A list for a stage of this name.
@@ -57,7 +75,11 @@ impl Case {
 
     /// A handler that checks and notes what it gets.
     fn handler(&mut self, stage: &'static str) -> impl FnMut(&Payload, Delivery) + Send + use<> {
-        let (seen, progress, index) = (self.seen(stage), self.progress.clone(), self.stages.len() - 1);
+        let (seen, progress, index) = (
+            self.seen(stage),
+            self.progress.clone(),
+            self.stages.len() - 1,
+        );
         let mut random = self.random.fork();
         move |event, at| {
             seen.push((at.sequence.get(), event.watch(&mut random)));
@@ -74,12 +96,22 @@ impl Case {
         let (seen, mut random) = (self.seen(stage), self.random.fork());
         self.spawn(move || {
             loop {
-                let read = if random.once_in(2) { rx.read().ok() } else { rx.read_deadline(later()).ok() };
+                let read = if random.once_in(2) {
+                    rx.read().ok()
+                } else {
+                    rx.read_deadline(later()).ok()
+                };
                 let Some(batch) = read else { break };
                 let first = batch.sequences().start().get();
                 assert!(batch.len() <= batch.sequences().len());
-                for (offset, id) in batch.iter().map(|event| event.watch(&mut random)).enumerate() {
-                    let handled = upstream.as_ref().is_none_or(|upstream| upstream.contains(&(u64::MAX, id)));
+                for (offset, id) in batch
+                    .iter()
+                    .map(|event| event.watch(&mut random))
+                    .enumerate()
+                {
+                    let handled = upstream
+                        .as_ref()
+                        .is_none_or(|upstream| upstream.contains(&(u64::MAX, id)));
                     assert!(handled, "{id:?} comes after the stage before");
                     seen.push((first + offset as u64, id)); // exact where nothing is abandoned
                 }
@@ -103,10 +135,14 @@ impl Case {
                     if random.once_in(8)
                         && let Ok(batch) = worker.clone().try_read()
                     {
-                        batch.iter().for_each(|event| seen.push((u64::MAX, event.watch(&mut random))));
+                        batch
+                            .iter()
+                            .for_each(|event| seen.push((u64::MAX, event.watch(&mut random))));
                     }
                     let Ok(batch) = worker.read() else { break };
-                    batch.iter().for_each(|event| seen.push((u64::MAX, event.watch(&mut random))));
+                    batch
+                        .iter()
+                        .for_each(|event| seen.push((u64::MAX, event.watch(&mut random))));
                     if random.once_in(10) {
                         std::mem::forget(batch);
                     }
@@ -117,10 +153,17 @@ impl Case {
     }
 
     /// Starts the bus, publishes from one or two threads, waits for the end, and checks everything.
-    fn run<K: ProducerKind>(mut self, topology: Topology<Payload, K>, clone: Option<CloneProducer<K>>) -> Self {
+    fn run<K: ProducerKind>(
+        mut self,
+        topology: Topology<Payload, K>,
+        clone: Option<CloneProducer<K>>,
+    ) -> Self {
         let (bus, first) = topology.start().expect("a valid topology");
         let second = clone.map(|clone| clone(&first));
-        let (multi, sees_all) = (second.is_some(), self.stages.iter().all(|(stage, _)| DIAMOND.contains(stage)));
+        let (multi, sees_all) = (
+            second.is_some(),
+            self.stages.iter().all(|(stage, _)| DIAMOND.contains(stage)),
+        );
         let distracted = !multi || self.random.once_in(2);
         for (number, producer) in [Some(first), second].into_iter().flatten().enumerate() {
             let script = Script {
@@ -177,18 +220,29 @@ const CLONE: Option<CloneProducer<Multi>> = Some(Clone::clone);
 
 fn diamond<K: ProducerKind>(case: &mut Case, topology: &mut Topology<Payload, K>) {
     let left = topology.stage("left").handle(case.handler("left"));
-    let right = topology.stage("right").batch_max(2).handle(case.handler("right"));
+    let right = topology
+        .stage("right")
+        .batch_max(2)
+        .handle(case.handler("right"));
     let (mut join, arms) = (case.handler("join"), case.progress.clone());
-    topology.stage("join").after([left, right]).handle(move |event, at| {
-        let ahead = arms.0[..2].iter().all(|arm| arm.load(Ordering::SeqCst) > at.sequence.get());
-        assert!(ahead, "{at:?} comes after both arms");
-        join(event, at);
-    });
+    topology
+        .stage("join")
+        .after([left, right])
+        .handle(move |event, at| {
+            let ahead = arms.0[..2]
+                .iter()
+                .all(|arm| arm.load(Ordering::SeqCst) > at.sequence.get());
+            assert!(ahead, "{at:?} comes after both arms");
+            join(event, at);
+        });
 }
 
 fn check_diamond(case: &Case) {
     let [left, right, join] = DIAMOND.map(|stage| case.take(stage));
-    assert!(left.is_sorted_by(|one, next| one.0 < next.0), "in the order of sequences");
+    assert!(
+        left.is_sorted_by(|one, next| one.0 < next.0),
+        "in the order of sequences"
+    );
     in_order_of_producers(&left);
     assert_eq!(left, right, "one total order for all");
     assert_eq!(left, join);
@@ -217,21 +271,35 @@ fn editing_chain<K: ProducerKind>(case: &mut Case, topology: &mut Topology<Paylo
     let mut random = case.random.fork();
     let edit = topology.stage("edit").handle_mut(move |event, at| {
         let Id { producer, count } = event.watch(&mut random);
-        event.write(Id { producer: producer + 10, count });
+        event.write(Id {
+            producer: producer + 10,
+            count,
+        });
         first(&Payload::new(Id { producer, count }), at);
     });
     let mut random = case.random.fork();
-    let back = topology.stage("edit back").after([edit]).handle_mut(move |event, _| {
-        let Id { producer, count } = event.watch(&mut random);
-        assert!(producer >= 10, "it comes after the first edit");
-        event.write(Id { producer: producer - 10, count });
-    });
+    let back = topology
+        .stage("edit back")
+        .after([edit])
+        .handle_mut(move |event, _| {
+            let Id { producer, count } = event.watch(&mut random);
+            assert!(producer >= 10, "it comes after the first edit");
+            event.write(Id {
+                producer: producer - 10,
+                count,
+            });
+        });
     let (_, rx) = topology.stage("end").after([back]).consumer();
     case.consume("end", rx, None);
 }
 
 fn check_chain(case: &Case) {
-    let [first, end] = ["edit", "end"].map(|stage| case.take(stage).into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+    let [first, end] = ["edit", "end"].map(|stage| {
+        case.take(stage)
+            .into_iter()
+            .map(|(_, id)| id)
+            .collect::<Vec<_>>()
+    });
     assert_eq!(first, end);
     in_order_of_producers(&case_order(&first));
 }
@@ -258,19 +326,32 @@ fn a_chain_that_edits_and_a_consumer_that_forgets() {
 }
 
 /// A stage after a group: it must see only what the group has handled.
-fn behind_group<K: ProducerKind>(case: &mut Case, topology: &mut Topology<Payload, K>, group: Stage, handled: &Seen) {
+fn behind_group<K: ProducerKind>(
+    case: &mut Case,
+    topology: &mut Topology<Payload, K>,
+    group: Stage,
+    handled: &Seen,
+) {
     let (mut handler, handled) = (case.handler("behind"), handled.clone());
-    topology.stage("behind").after([group]).handle(move |event, at| {
-        assert!(handled.contains(&(at.sequence.get(), event.read())), "{at:?} comes after the group");
-        handler(event, at);
-    });
+    topology
+        .stage("behind")
+        .after([group])
+        .handle(move |event, at| {
+            assert!(
+                handled.contains(&(at.sequence.get(), event.read())),
+                "{at:?} comes after the group"
+            );
+            handler(event, at);
+        });
 }
 
 fn shared<K: ProducerKind>(case: &mut Case, topology: &mut Topology<Payload, K>) {
     let seen = case.seen("shared");
     let shared = topology.stage("shared").share(3, |_| {
         let (seen, mut random) = (seen.clone(), case.random.fork());
-        move |event: &Payload, at: Delivery| seen.push((at.sequence.get(), event.watch(&mut random)))
+        move |event: &Payload, at: Delivery| {
+            seen.push((at.sequence.get(), event.watch(&mut random)))
+        }
     });
     behind_group(case, topology, shared, &seen);
 }
@@ -306,7 +387,9 @@ fn keyed<K: ProducerKind>(case: &mut Case, topology: &mut Topology<Payload, K>) 
         |event: &Payload| event.read().count % 7,
         |_| {
             let (seen, mut random) = (seen.clone(), case.random.fork());
-            move |event: &Payload, at: Delivery| seen.push((at.sequence.get(), event.watch(&mut random)))
+            move |event: &Payload, at: Delivery| {
+                seen.push((at.sequence.get(), event.watch(&mut random)))
+            }
         },
     );
     behind_group(case, topology, keyed, &seen);
@@ -315,8 +398,15 @@ fn keyed<K: ProducerKind>(case: &mut Case, topology: &mut Topology<Payload, K>) 
 fn check_keyed(case: &Case) {
     let [mut keyed, behind] = ["keyed", "behind"].map(|stage| case.take(stage));
     for key in 0..7 {
-        let of_key: Vec<u64> = keyed.iter().filter(|(_, id)| id.count % 7 == key).map(|(at, _)| *at).collect();
-        assert!(of_key.is_sorted(), "key {key} was handled in the order of its sequences");
+        let of_key: Vec<u64> = keyed
+            .iter()
+            .filter(|(_, id)| id.count % 7 == key)
+            .map(|(at, _)| *at)
+            .collect();
+        assert!(
+            of_key.is_sorted(),
+            "key {key} was handled in the order of its sequences"
+        );
     }
     keyed.sort_unstable();
     assert_eq!(keyed, behind);
@@ -366,28 +456,47 @@ fn workers_that_come_and_go_and_forget() {
 
 /// Producers at full speed when somebody closes the bus: how many events were accepted, and how many delivered.
 fn close_under_load(random: &mut Random) {
-    let mut topology = Topology::multi(BusConfig { capacity: 64, ..BusConfig::default() }, || 0_u64).expect("valid");
+    let mut topology = Topology::multi(
+        BusConfig {
+            capacity: 64,
+            ..BusConfig::default()
+        },
+        || 0_u64,
+    )
+    .expect("valid");
     let delivered = Log::new();
     let (all, ready) = (delivered.clone(), delivered.clone());
-    topology.stage("all").handle(move |event, _| all.push(*event));
+    topology
+        .stage("all")
+        .handle(move |event, _| all.push(*event));
     let (bus, producer) = topology.start().expect("a valid topology");
     let publishers = [producer.clone(), producer].map(|mut producer| {
-        thread::spawn(move || (0..).find(|event| producer.publish(*event).is_err()).expect("it is closed some day"))
+        thread::spawn(move || {
+            (0..)
+                .find(|event| producer.publish(*event).is_err())
+                .expect("it is closed some day")
+        })
     });
     let enough = random.below(300) as usize;
     common::until(|| ready.len() >= enough);
     bus.close();
-    let accepted: u64 = publishers.into_iter().map(|publisher| publisher.join().expect("no panic")).sum();
+    let accepted: u64 = publishers
+        .into_iter()
+        .map(|publisher| publisher.join().expect("no panic"))
+        .sum();
     bus.join().expect("no stage failed");
     assert_eq!(delivered.len() as u64, accepted);
 }
 
 #[test]
 fn a_close_in_full_flight_loses_nothing_that_was_accepted() {
-    seeded("a_close_in_full_flight_loses_nothing_that_was_accepted", |mut random| {
-        for _ in 0..100 {
-            let mut random = random.fork();
-            limited(move || close_under_load(&mut random));
-        }
-    });
+    seeded(
+        "a_close_in_full_flight_loses_nothing_that_was_accepted",
+        |mut random| {
+            for _ in 0..100 {
+                let mut random = random.fork();
+                limited(move || close_under_load(&mut random));
+            }
+        },
+    );
 }

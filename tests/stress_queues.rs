@@ -7,18 +7,27 @@ use common::payload::Payload;
 use common::script::{Script, Seen, exactly_once, in_order_of_producers};
 use common::{Census, Counted, Log, Random, later, limited, seeded};
 use ringway::{
-    Batch, Ended, Exclusive, Multi, Producer, ProducerKind, ReadDeadlineError, Wait, mpmc, mpsc, spmc, spsc,
+    Batch, Ended, Exclusive, Multi, Producer, ProducerKind, ReadDeadlineError, Wait, mpmc, mpsc,
+    spmc, spsc,
 };
 use std::thread;
 
-const STRATEGIES: [Wait; 5] = [Wait::Adaptive, Wait::Park, Wait::backoff(), Wait::Yield, Wait::BusySpin];
+const STRATEGIES: [Wait; 5] = [
+    Wait::Adaptive,
+    Wait::Park,
+    Wait::backoff(),
+    Wait::Yield,
+    Wait::BusySpin,
+];
 const CAPACITIES: [usize; 5] = [1, 2, 3, 4, 64];
 
 /// Takes a batch in one of the ways there are; its events are never seen again.
 fn take(mut batch: Batch<'_, Payload, Exclusive>, seen: &Seen, random: &mut Random) {
     match random.below(3) {
         0 => batch.drain().for_each(|event| seen.push((0, event.read()))),
-        1 => batch.iter().for_each(|event| seen.push((0, event.watch(random)))),
+        1 => batch
+            .iter()
+            .for_each(|event| seen.push((0, event.watch(random)))),
         _ => batch.iter_mut().for_each(|event| {
             seen.push((0, event.watch(random)));
             event.spoil();
@@ -36,9 +45,18 @@ fn publish<K: ProducerKind>(
     random: &mut Random,
 ) -> Vec<thread::JoinHandle<()>> {
     let play = |(number, mut producer): (usize, Producer<Payload, K>)| {
-        producer.set_wait(wait).expect("producers of a queue may park");
+        producer
+            .set_wait(wait)
+            .expect("producers of a queue may park");
         let random = random.fork();
-        let script = Script { producer, number: number as u64, events, random, distracted: true, bound: None };
+        let script = Script {
+            producer,
+            number: number as u64,
+            events,
+            random,
+            distracted: true,
+            bound: None,
+        };
         thread::spawn(move || script.play())
     };
     producers.into_iter().enumerate().map(play).collect()
@@ -49,7 +67,11 @@ fn everywhere(name: &str, case: fn(Wait, usize, u64, &mut Random)) {
     seeded(name, |mut random| {
         for wait in STRATEGIES {
             for capacity in CAPACITIES {
-                let events = if wait == Wait::BusySpin { (4 * capacity as u64).min(40) } else { 150 };
+                let events = if wait == Wait::BusySpin {
+                    (4 * capacity as u64).min(40)
+                } else {
+                    150
+                };
                 let mut random = random.fork();
                 limited(move || case(wait, capacity, events, &mut random));
             }
@@ -63,7 +85,10 @@ fn two(producer: Producer<Payload, Multi>) -> Vec<Producer<Payload, Multi>> {
 
 /// One reader, of any number of producers.
 fn one_reader<K: ProducerKind>(
-    (producers, mut rx): (Vec<Producer<Payload, K>>, ringway::Consumer<Payload, Exclusive>),
+    (producers, mut rx): (
+        Vec<Producer<Payload, K>>,
+        ringway::Consumer<Payload, Exclusive>,
+    ),
     (wait, events): (Wait, u64),
     random: &mut Random,
 ) {
@@ -72,7 +97,9 @@ fn one_reader<K: ProducerKind>(
     while let Ok(batch) = rx.read() {
         take(batch, &seen, random);
     }
-    publishers.into_iter().for_each(|publisher| publisher.join().expect("it found nothing wrong"));
+    publishers
+        .into_iter()
+        .for_each(|publisher| publisher.join().expect("it found nothing wrong"));
     exactly_once("the reader", &seen, count, events);
     in_order_of_producers(&seen.take());
 }
@@ -95,7 +122,10 @@ fn many_to_one() {
 
 /// Several readers that share; members come and go, and each sees what it gets of a producer in order.
 fn many_readers<K: ProducerKind>(
-    (producers, rx): (Vec<Producer<Payload, K>>, ringway::Worker<Payload, Exclusive>),
+    (producers, rx): (
+        Vec<Producer<Payload, K>>,
+        ringway::Worker<Payload, Exclusive>,
+    ),
     (wait, events): (Wait, u64),
     random: &mut Random,
 ) {
@@ -108,7 +138,9 @@ fn many_readers<K: ProducerKind>(
                 loop {
                     match rx.read_deadline(later()) {
                         Ok(batch) => take(batch, &own, &mut random),
-                        Err(ended) => break assert_eq!(ended, ReadDeadlineError::Ended(Ended::Drained)),
+                        Err(ended) => {
+                            break assert_eq!(ended, ReadDeadlineError::Ended(Ended::Drained));
+                        }
                     }
                     if random.once_in(5) {
                         rx = rx.clone();
@@ -125,7 +157,10 @@ fn many_readers<K: ProducerKind>(
         })
         .collect();
     let publishers = publish(producers, wait, events, random);
-    publishers.into_iter().chain(readers).for_each(|one| one.join().expect("it found nothing wrong"));
+    publishers
+        .into_iter()
+        .chain(readers)
+        .for_each(|one| one.join().expect("it found nothing wrong"));
     exactly_once("the readers", &seen, count, events);
 }
 
@@ -164,17 +199,26 @@ fn leave_at_random(random: &mut Random) {
             }
         })
     });
-    readers.into_iter().for_each(|reader| reader.join().expect("it found nothing wrong"));
-    assert!(producers.into_iter().all(|producer| producer.join().is_ok()));
+    readers
+        .into_iter()
+        .for_each(|reader| reader.join().expect("it found nothing wrong"));
+    assert!(
+        producers
+            .into_iter()
+            .all(|producer| producer.join().is_ok())
+    );
     assert_eq!(census.living(), 0);
 }
 
 #[test]
 fn ends_that_leave_at_any_moment_leak_nothing_and_drop_nothing_twice() {
-    seeded("ends_that_leave_at_any_moment_leak_nothing_and_drop_nothing_twice", |mut random| {
-        for _ in 0..60 {
-            let mut random = random.fork();
-            limited(move || leave_at_random(&mut random));
-        }
-    });
+    seeded(
+        "ends_that_leave_at_any_moment_leak_nothing_and_drop_nothing_twice",
+        |mut random| {
+            for _ in 0..60 {
+                let mut random = random.fork();
+                limited(move || leave_at_random(&mut random));
+            }
+        },
+    );
 }

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Log, config, later, limited, numbers};
-use ringway::{BusConfig, Delivery, Ended, Handler, Sequence, StageError, Topology, TryReadError, Wait};
+use ringway::{
+    BusConfig, Delivery, Ended, Handler, Sequence, StageError, Topology, TryReadError, Wait,
+};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -18,14 +20,27 @@ struct Marked {
 
 impl Marked {
     fn new(number: u64) -> Self {
-        Self { number, marks: AtomicU32::new(0) }
+        Self {
+            number,
+            marks: AtomicU32::new(0),
+        }
     }
 
     /// Leaves a mark, where no one of `before` may be missing; those that were there.
     fn mark(&self, mark: u32, before: u32) -> u32 {
         let found = self.marks.fetch_or(1 << mark, Ordering::Relaxed);
-        assert_eq!(found & before, before, "event {}: somebody was overtaken", self.number);
-        assert_eq!(found & 1 << mark, 0, "event {}: twice in one stage", self.number);
+        assert_eq!(
+            found & before,
+            before,
+            "event {}: somebody was overtaken",
+            self.number
+        );
+        assert_eq!(
+            found & 1 << mark,
+            0,
+            "event {}: twice in one stage",
+            self.number
+        );
         found
     }
 }
@@ -41,7 +56,9 @@ fn every_broadcast_stage_sees_every_event_in_one_order() {
         let logs: [Log<(u64, u64)>; 3] = std::array::from_fn(|_| Log::new());
         for (stage, log) in logs.iter().enumerate() {
             let log = log.clone();
-            topology.stage(format!("{stage}")).handle(move |event, at| log.push((at.sequence.get(), *event)));
+            topology
+                .stage(format!("{stage}"))
+                .handle(move |event, at| log.push((at.sequence.get(), *event)));
         }
         let (bus, mut producer) = topology.start().unwrap();
         let mut other = producer.clone();
@@ -54,7 +71,11 @@ fn every_broadcast_stage_sees_every_event_in_one_order() {
         assert!(first.iter().map(|(sequence, _)| *sequence).eq(0..400));
         for producer in [0..200, 1000..1200] {
             assert!(
-                first.iter().map(|(_, event)| *event).filter(|event| producer.contains(event)).eq(producer.clone())
+                first
+                    .iter()
+                    .map(|(_, event)| *event)
+                    .filter(|event| producer.contains(event))
+                    .eq(producer.clone())
             );
         }
         assert_eq!(first, second);
@@ -67,7 +88,10 @@ fn a_chain_passes_events_on_in_order_with_every_edit() {
     limited(|| {
         let mut topology = Topology::single(config(4), || vec![0_u64]).unwrap();
         let add = topology.stage("add").handle_mut(|event, _| event[0] += 1);
-        let double = topology.stage("double").after([add]).handle_mut(|event, _| event[0] *= 2);
+        let double = topology
+            .stage("double")
+            .after([add])
+            .handle_mut(|event, _| event[0] *= 2);
         let (_, mut end) = topology.stage("end").after([double]).consumer_mut();
         let (bus, mut producer) = topology.start().unwrap();
         let reader = thread::spawn(move || {
@@ -77,9 +101,17 @@ fn a_chain_passes_events_on_in_order_with_every_edit() {
             }
             all
         });
-        producer.publish_batch(numbers(0..100).map(|number| vec![number])).unwrap();
+        producer
+            .publish_batch(numbers(0..100).map(|number| vec![number]))
+            .unwrap();
         drop(producer);
-        assert!(reader.join().unwrap().into_iter().eq((0..100).map(|number| (number + 1) * 2)));
+        assert!(
+            reader
+                .join()
+                .unwrap()
+                .into_iter()
+                .eq((0..100).map(|number| (number + 1) * 2))
+        );
         bus.shutdown().unwrap();
     });
 }
@@ -100,10 +132,16 @@ fn a_diamond_joins_after_both_of_its_arms() {
             });
             let joined = Arc::new(AtomicU64::new(0));
             let count = joined.clone();
-            topology.stage("join").after([left, right]).handle_mut(move |event, at| {
-                assert_eq!((event.number, event.mark(3, 0b111)), (at.sequence.get(), 0b111));
-                count.fetch_add(1, Ordering::Relaxed);
-            });
+            topology
+                .stage("join")
+                .after([left, right])
+                .handle_mut(move |event, at| {
+                    assert_eq!(
+                        (event.number, event.mark(3, 0b111)),
+                        (at.sequence.get(), 0b111)
+                    );
+                    count.fetch_add(1, Ordering::Relaxed);
+                });
             let (bus, mut producer) = topology.start().unwrap();
             producer.publish_batch(events(200)).unwrap();
             drop(producer);
@@ -119,14 +157,28 @@ fn arms_of_a_fan_out_run_at_their_own_pace() {
         let mut topology = Topology::single(config(8), || 0).unwrap();
         let (go, gate) = mpsc::channel::<()>();
         let (seen, fast) = mpsc::channel();
-        let slow = topology.stage("slow").handle(move |_, _| gate.recv().unwrap());
-        topology.stage("fast").handle(move |event, _| seen.send(*event).unwrap());
-        let (_, mut behind) = topology.stage("behind slow").after([slow]).batch_max(8).consumer();
+        let slow = topology
+            .stage("slow")
+            .handle(move |_, _| gate.recv().unwrap());
+        topology
+            .stage("fast")
+            .handle(move |event, _| seen.send(*event).unwrap());
+        let (_, mut behind) = topology
+            .stage("behind slow")
+            .after([slow])
+            .batch_max(8)
+            .consumer();
         let (bus, mut producer) = topology.start().unwrap();
         producer.publish_batch(numbers(0..8)).unwrap();
-        assert!(fast.iter().take(8).eq(0..8), "the slow arm handles its first event meanwhile");
+        assert!(
+            fast.iter().take(8).eq(0..8),
+            "the slow arm handles its first event meanwhile"
+        );
         assert_eq!(behind.try_read().unwrap_err(), TryReadError::Empty);
-        assert!(producer.try_publish(8).is_err(), "producers wait for the slowest stage");
+        assert!(
+            producer.try_publish(8).is_err(),
+            "producers wait for the slowest stage"
+        );
         (0..8).for_each(|_| go.send(()).unwrap());
         let mut next = 0;
         while next < 8 {
@@ -181,7 +233,10 @@ fn a_group_divides_events_and_what_follows_sees_them_all_in_order() {
             let mut handled = log.take();
             assert!(handled.iter().all(|(_, member)| *member < 3));
             handled.sort_unstable();
-            assert!(handled.into_iter().map(|(number, _)| number).eq(0..300), "each exactly once");
+            assert!(
+                handled.into_iter().map(|(number, _)| number).eq(0..300),
+                "each exactly once"
+            );
         }
     });
 }
@@ -215,8 +270,12 @@ fn a_keyed_group_keeps_the_order_of_each_key_on_one_member() {
             assert_eq!((*owner, *next), (member, event), "key {key}");
             *next += 10;
         }
-        let members: std::collections::HashSet<usize> = keys.values().map(|(member, _)| *member).collect();
-        assert!(members.len() > 1, "ten keys fall to more than one of three members");
+        let members: std::collections::HashSet<usize> =
+            keys.values().map(|(member, _)| *member).collect();
+        assert!(
+            members.len() > 1,
+            "ten keys fall to more than one of three members"
+        );
     });
 }
 
@@ -231,7 +290,9 @@ fn workers_of_the_users_own_share_a_stage_of_a_graph() {
         producer.publish_batch(events(8)).unwrap();
         for worker in &mut workers {
             let batch = worker.read().unwrap();
-            batch.iter().for_each(|event| assert_eq!(event.mark(0, 0), 0));
+            batch
+                .iter()
+                .for_each(|event| assert_eq!(event.mark(0, 0), 0));
         }
         let batch = end.read().unwrap();
         assert!(batch.iter().all(|event| event.mark(1, 1) == 1) && !batch.is_empty());
@@ -241,7 +302,12 @@ fn workers_of_the_users_own_share_a_stage_of_a_graph() {
         while let Ok(batch) = end.try_read() {
             left += batch.len();
         }
-        assert_eq!(end.try_read().unwrap_err(), TryReadError::Ended(Ended::Upstream { stage: "group".into() }));
+        assert_eq!(
+            end.try_read().unwrap_err(),
+            TryReadError::Ended(Ended::Upstream {
+                stage: "group".into()
+            })
+        );
         assert!(left < 8, "what no worker took does not pass");
     });
 }
@@ -282,7 +348,11 @@ fn hooks_frame_batches_of_at_most_batch_max_events() {
         let log = Log::new();
         let mut topology = Topology::single(config(8), || 0).unwrap();
         let (first, mut gate) = topology.stage("first").consumer();
-        topology.stage("hooks").after([first]).batch_max(3).attach(Recorder(log.clone()));
+        topology
+            .stage("hooks")
+            .after([first])
+            .batch_max(3)
+            .attach(Recorder(log.clone()));
         let (bus, mut producer) = topology.start().unwrap();
         producer.publish_batch(numbers(0..8)).unwrap();
         drop(gate.read().unwrap());
@@ -290,9 +360,15 @@ fn hooks_frame_batches_of_at_most_batch_max_events() {
         bus.shutdown().unwrap();
         let batch = |events: std::ops::Range<u64>| {
             let end = events.end;
-            events.map(move |event| Call::Event(event, event + 1 == end)).chain([Call::BatchEnd(end)])
+            events
+                .map(move |event| Call::Event(event, event + 1 == end))
+                .chain([Call::BatchEnd(end)])
         };
-        let expected = [Call::Start].into_iter().chain(batch(0..3)).chain(batch(3..6)).chain(batch(6..8));
+        let expected = [Call::Start]
+            .into_iter()
+            .chain(batch(0..3))
+            .chain(batch(3..6))
+            .chain(batch(6..8));
         assert_eq!(log.take(), Vec::from_iter(expected.chain([Call::Stop])));
     });
 }
@@ -304,12 +380,18 @@ fn the_end_of_a_batch_falls_on_the_last_event_that_is_not_abandoned() {
         let mut topology = Topology::multi(config(16), || 0).unwrap();
         let (first, mut gate) = topology.stage("first").consumer();
         let (events, edited) = (log.clone(), log_mut.clone());
-        let shared = topology.stage("shared").after([first]).handle(move |event, at| {
-            events.push((*event, at.sequence.get(), at.end_of_batch));
-        });
-        topology.stage("editing").after([shared]).handle_mut(move |event, at| {
-            edited.push((*event, at.sequence.get(), at.end_of_batch));
-        });
+        let shared = topology
+            .stage("shared")
+            .after([first])
+            .handle(move |event, at| {
+                events.push((*event, at.sequence.get(), at.end_of_batch));
+            });
+        topology
+            .stage("editing")
+            .after([shared])
+            .handle_mut(move |event, at| {
+                edited.push((*event, at.sequence.get(), at.end_of_batch));
+            });
         let (bus, mut producer) = topology.start().unwrap();
         drop(producer.claim(2).unwrap());
         producer.publish(7).unwrap();
@@ -321,7 +403,13 @@ fn the_end_of_a_batch_falls_on_the_last_event_that_is_not_abandoned() {
         bus.shutdown().unwrap();
         assert_eq!(log.take(), [(7, 2, false), (8, 4, true)]);
         let edited = log_mut.take();
-        assert_eq!(edited.iter().map(|(event, sequence, _)| (*event, *sequence)).collect::<Vec<_>>(), [(7, 2), (8, 4)]);
+        assert_eq!(
+            edited
+                .iter()
+                .map(|(event, sequence, _)| (*event, *sequence))
+                .collect::<Vec<_>>(),
+            [(7, 2), (8, 4)]
+        );
         assert!(edited[1].2);
     });
 }
@@ -347,9 +435,17 @@ fn the_end_of_a_batch_falls_on_the_last_event_of_each_keyed_member() {
         bus.shutdown().unwrap();
         let calls = log.take();
         for member in [0, 1] {
-            let ends: Vec<bool> = calls.iter().filter(|call| call.0 == member).map(|call| call.2).collect();
+            let ends: Vec<bool> = calls
+                .iter()
+                .filter(|call| call.0 == member)
+                .map(|call| call.2)
+                .collect();
             assert!(ends.len() > 8, "64 keys fall to both of two members");
-            assert_eq!(ends.iter().rposition(|end| !end), Some(ends.len() - 2), "only the last one of its batch");
+            assert_eq!(
+                ends.iter().rposition(|end| !end),
+                Some(ends.len() - 2),
+                "only the last one of its batch"
+            );
             assert_eq!(ends.iter().filter(|end| **end).count(), 1);
         }
     });
@@ -369,17 +465,26 @@ fn every_kind_of_handler_gets_every_event() {
         let each = count(&seen);
         let one = topology.stage("handle").handle(move |_, _| each());
         let each = count(&seen);
-        let two = topology.stage("try_handle").after([one]).try_handle(move |_, _| {
-            each();
-            Ok(())
-        });
+        let two = topology
+            .stage("try_handle")
+            .after([one])
+            .try_handle(move |_, _| {
+                each();
+                Ok(())
+            });
         let each = count(&seen);
-        let three = topology.stage("handle_mut").after([two]).handle_mut(move |_, _| each());
+        let three = topology
+            .stage("handle_mut")
+            .after([two])
+            .handle_mut(move |_, _| each());
         let each = count(&seen);
-        let four = topology.stage("try_handle_mut").after([three]).try_handle_mut(move |_, _| {
-            each();
-            Ok(())
-        });
+        let four = topology
+            .stage("try_handle_mut")
+            .after([three])
+            .try_handle_mut(move |_, _| {
+                each();
+                Ok(())
+            });
         let shared = topology.stage("share").after([four]).share(2, |_| {
             let each = count(&seen);
             move |_: &u64, _| each()
@@ -409,10 +514,14 @@ fn a_consumer_may_be_used_before_the_start_and_ends_with_a_topology_that_never_s
             let (_, worker) = topology.stage("workers").wait(Wait::Park).workers();
             let (_, mut task) = topology.stage("task").async_consumer();
             assert_eq!(rx.try_read().unwrap_err(), TryReadError::Empty);
-            let early = thread::spawn(move || rx.read().map(|batch| batch.iter().copied().collect::<Vec<_>>()));
+            let early = thread::spawn(move || {
+                rx.read()
+                    .map(|batch| batch.iter().copied().collect::<Vec<_>>())
+            });
             let mut another = worker.clone();
             drop(worker);
-            let share = thread::spawn(move || another.read_deadline(later()).map(|batch| batch.len()));
+            let share =
+                thread::spawn(move || another.read_deadline(later()).map(|batch| batch.len()));
             if starts {
                 let (bus, mut producer) = topology.start().unwrap();
                 producer.publish(5).unwrap();
@@ -425,7 +534,10 @@ fn a_consumer_may_be_used_before_the_start_and_ends_with_a_topology_that_never_s
                 drop(topology);
                 assert_eq!(early.join().unwrap().unwrap_err(), Ended::Drained);
                 assert!(share.join().unwrap().is_err());
-                assert_eq!(common::executor::block_on(task.read()).unwrap_err(), Ended::Drained);
+                assert_eq!(
+                    common::executor::block_on(task.read()).unwrap_err(),
+                    Ended::Drained
+                );
             }
         }
     });
@@ -436,7 +548,8 @@ fn threads_are_named_after_their_stages_and_slots_are_made_once() {
     limited(|| {
         let made = Arc::new(AtomicU64::new(0));
         let makes = made.clone();
-        let mut topology = Topology::single(config(5), move || makes.fetch_add(1, Ordering::Relaxed)).unwrap();
+        let mut topology =
+            Topology::single(config(5), move || makes.fetch_add(1, Ordering::Relaxed)).unwrap();
         let log = Log::new();
         let name = |log: &Log<String>| {
             let log = log.clone();
@@ -446,49 +559,40 @@ fn threads_are_named_after_their_stages_and_slots_are_made_once() {
         topology.stage("two").share(1, |_| name(&log));
         let (bus, mut producer) = topology.start().unwrap();
         assert_eq!((bus.capacity(), made.load(Ordering::Relaxed)), (8, 8));
-        producer.publish_with(|slot| assert_eq!(*slot, 0, "the factory's first")).unwrap();
+        producer
+            .publish_with(|slot| assert_eq!(*slot, 0, "the factory's first"))
+            .unwrap();
         drop(producer);
         bus.shutdown().unwrap();
         let mut names = log.take();
         names.sort_unstable();
-        assert_eq!((names, made.load(Ordering::Relaxed)), (vec!["one".to_owned(), "two-0".to_owned()], 8));
+        assert_eq!(
+            (names, made.load(Ordering::Relaxed)),
+            (vec!["one".to_owned(), "two-0".to_owned()], 8)
+        );
     });
 }
 
 #[test]
 fn a_stage_may_be_named_twice_as_an_upstream() {
     limited(|| {
-        let mut topology = Topology::single(BusConfig { stages_max: 2, ..config(2) }, || 0).unwrap();
+        let mut topology = Topology::single(
+            BusConfig {
+                stages_max: 2,
+                ..config(2)
+            },
+            || 0,
+        )
+        .unwrap();
         let first = topology.stage("first").handle(|_, _| ());
-        let (_, mut end) = topology.stage("end").after([first, first]).after([first]).consumer();
+        let (_, mut end) = topology
+            .stage("end")
+            .after([first, first])
+            .after([first])
+            .consumer();
         let (bus, mut producer) = topology.start().unwrap();
         producer.publish(1).unwrap();
         assert_eq!(end.read().unwrap().len(), 1);
-        drop(producer);
-        bus.shutdown().unwrap();
-    });
-}
-
-#[test]
-fn a_stage_that_is_dropped_before_the_next_is_added_does_not_close_the_bus() {
-    limited(|| {
-        let mut topology = Topology::multi(config(2), || 0).unwrap();
-        drop(topology.stage("gone").consumer());
-        let (_, mut rx) = topology.stage("stays").consumer();
-        let (_bus, mut producer) = topology.start().unwrap();
-        producer.publish(1).expect("somebody reads");
-        assert!(rx.read().unwrap().iter().eq(&[1]));
-    });
-}
-
-#[test]
-fn a_bus_whose_only_readers_left_before_the_start_is_closed() {
-    limited(|| {
-        let mut topology = Topology::single(config(2), || 0).unwrap();
-        drop(topology.stage("gone").consumer());
-        let (bus, mut producer) = topology.start().unwrap();
-        assert!(producer.is_closed());
-        assert_eq!(producer.publish(1).unwrap_err().into_event(), 1);
         drop(producer);
         bus.shutdown().unwrap();
     });

@@ -5,7 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// From the common start of all producers to the return of the consumer.
-pub(crate) fn timed<P: FnOnce() + Send>(producers: Vec<P>, consume: impl FnOnce() + Send) -> Duration {
+pub(crate) fn timed<P: FnOnce() + Send>(
+    producers: Vec<P>,
+    consume: impl FnOnce() + Send,
+) -> Duration {
     let mut cores = ringway::cores();
     cores.truncate(ringway::usable_cores());
     let threads = producers.len() + 1;
@@ -34,8 +37,13 @@ pub(crate) fn timed<P: FnOnce() + Send>(producers: Vec<P>, consume: impl FnOnce(
             })
         };
         let producers: Vec<_> = producers.into_iter().enumerate().map(spawn).collect();
-        let starts = producers.into_iter().map(|producer| producer.join().expect("a producer does not panic"));
+        let starts = producers
+            .into_iter()
+            .map(|producer| producer.join().expect("a producer does not panic"));
         let start = starts.min().expect("there is a producer");
-        consumer.join().expect("the consumer does not panic").saturating_duration_since(start)
+        consumer
+            .join()
+            .expect("the consumer does not panic")
+            .saturating_duration_since(start)
     })
 }

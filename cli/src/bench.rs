@@ -46,8 +46,11 @@ pub(crate) struct Args {
 
 impl Args {
     fn options(&self) -> Options {
-        let (rounds, round_time) =
-            if self.quick { (3, Duration::from_millis(150)) } else { (5, Duration::from_millis(800)) };
+        let (rounds, round_time) = if self.quick {
+            (3, Duration::from_millis(150))
+        } else {
+            (5, Duration::from_millis(800))
+        };
         Options {
             events: self.events,
             rounds: self.rounds.map_or(rounds, usize::from),
@@ -77,7 +80,11 @@ impl Args {
 pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
     let options = args.options();
     // What can be refused is refused before anything is measured.
-    BusConfig { capacity: options.capacity, ..BusConfig::default() }.validate()?;
+    BusConfig {
+        capacity: options.capacity,
+        ..BusConfig::default()
+    }
+    .validate()?;
     let json = args.json.as_deref().map(JsonFile::open).transpose()?;
     let progress = Progress::new();
     progress.now("the bare limits of this machine …");
@@ -86,33 +93,56 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
     let mut reports = Vec::with_capacity(scenarios.len());
     for (index, scenario) in scenarios.iter().enumerate() {
         let place = format!("[{}/{}] {}", index + 1, scenarios.len(), scenario.name());
-        let mut watch = |round: usize, last: Option<&Round>| progress.now(&step(&place, round, options.rounds, last));
+        let mut watch = |round: usize, last: Option<&Round>| {
+            progress.now(&step(&place, round, options.rounds, last))
+        };
         let report = suite::run(*scenario, &options, &mut watch)?;
         progress.done(&format!("{place}: {}", figure(&report)));
         reports.push(report);
     }
     progress.clear();
-    let report = Report { schema: 1, machine: Machine::detect(), limit, scenarios: reports };
+    let report = Report {
+        schema: 1,
+        machine: Machine::detect(),
+        limit,
+        scenarios: reports,
+    };
     outcome::print(&report.table())?;
     if let Some(json) = json {
         json.write(&report)?;
     }
-    Ok(if report.verified() { Outcome::Good } else { Outcome::Bad })
+    Ok(if report.verified() {
+        Outcome::Good
+    } else {
+        Outcome::Bad
+    })
 }
 
 /// What a scenario is about to do, and how its last round went.
 fn step(place: &str, round: usize, rounds: usize, last: Option<&Round>) -> String {
-    let last = last.map(|last| format!(", last {} events/s", report::rate(last.rate()))).unwrap_or_default();
-    if round == 0 { format!("{place}: warming up") } else { format!("{place}: round {round} of {rounds}{last}") }
+    let last = last
+        .map(|last| format!(", last {} events/s", report::rate(last.rate())))
+        .unwrap_or_default();
+    if round == 0 {
+        format!("{place}: warming up")
+    } else {
+        format!("{place}: round {round} of {rounds}{last}")
+    }
 }
 
 /// The result of a scenario in a few words.
 fn figure(report: &ScenarioReport) -> String {
     let figure = match &report.figure {
         Figure::Throughput(spread) => format!("{} events/s", report::rate(spread.median)),
-        Figure::Latency(percentiles) => format!("p50 {} ns, p99 {} ns", percentiles.p50, percentiles.p99),
+        Figure::Latency(percentiles) => {
+            format!("p50 {} ns, p99 {} ns", percentiles.p50, percentiles.p99)
+        }
     };
-    if report.verified { figure } else { format!("{figure}, NOT VERIFIED") }
+    if report.verified {
+        figure
+    } else {
+        format!("{figure}, NOT VERIFIED")
+    }
 }
 
 #[cfg(test)]
@@ -127,7 +157,8 @@ mod tests {
     }
 
     fn parse(line: &str) -> Result<Args, clap::Error> {
-        Line::try_parse_from(std::iter::once("bench").chain(line.split_whitespace())).map(|line| line.args)
+        Line::try_parse_from(std::iter::once("bench").chain(line.split_whitespace()))
+            .map(|line| line.args)
     }
 
     #[test]
@@ -135,25 +166,38 @@ mod tests {
         let args = parse("").expect("no argument is needed");
         assert_eq!(args.scenarios().len(), 8);
         let options = args.options();
-        assert_eq!((options.rounds, options.events, options.wait), (5, None, None));
+        assert_eq!(
+            (options.rounds, options.events, options.wait),
+            (5, None, None)
+        );
         assert_eq!((options.capacity, options.payload.bytes()), (8192, 8));
     }
 
     #[test]
     fn what_is_said_wins_over_quick() {
-        let args = parse("mpsc spsc mpsc --quick --rounds 7 --events 10 --payload 64 --wait park").expect("all valid");
+        let args = parse("mpsc spsc mpsc --quick --rounds 7 --events 10 --payload 64 --wait park")
+            .expect("all valid");
         assert_eq!(args.scenarios(), [Scenario::Mpsc, Scenario::Spsc]);
         let options = args.options();
         assert_eq!((options.rounds, options.events), (7, Some(10)));
-        assert_eq!((options.payload.bytes(), options.wait), (64, Some(WaitName::Park)));
+        assert_eq!(
+            (options.payload.bytes(), options.wait),
+            (64, Some(WaitName::Park))
+        );
         assert_eq!(parse("--quick").expect("valid").options().rounds, 3);
     }
 
     #[test]
     fn wrong_arguments_are_refused() {
-        for line in
-            ["--payload 7", "--rounds 0", "--events 0", "nonsense", "--wait never", "--capacity -1", "--rounds x"]
-        {
+        for line in [
+            "--payload 7",
+            "--rounds 0",
+            "--events 0",
+            "nonsense",
+            "--wait never",
+            "--capacity -1",
+            "--rounds x",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -32,9 +32,19 @@ impl Faults {
     }
 
     fn verdict(&self) -> Result<(), String> {
-        let Some((expected, found)) = self.first else { return Ok(()) };
-        let found = if expected == found { "a torn copy of it".to_owned() } else { name(found) };
-        Err(format!("{} expected, {found} found; {} events out of place", name(expected), self.count))
+        let Some((expected, found)) = self.first else {
+            return Ok(());
+        };
+        let found = if expected == found {
+            "a torn copy of it".to_owned()
+        } else {
+            name(found)
+        };
+        Err(format!(
+            "{} expected, {found} found; {} events out of place",
+            name(expected),
+            self.count
+        ))
     }
 }
 
@@ -43,7 +53,11 @@ fn name(tag: u64) -> String {
 }
 
 fn complete(seen: u64, published: u64) -> Result<(), String> {
-    if seen == published { Ok(()) } else { Err(format!("{published} events published, {seen} received")) }
+    if seen == published {
+        Ok(())
+    } else {
+        Err(format!("{published} events published, {seen} received"))
+    }
 }
 
 /// For a consumer that sees every event of one producer.
@@ -58,7 +72,11 @@ impl InOrder {
     /// Expects events `0..published` of producer 0.
     #[must_use]
     pub fn new(published: u64) -> Self {
-        Self { next: 0, published, faults: Faults::default() }
+        Self {
+            next: 0,
+            published,
+            faults: Faults::default(),
+        }
     }
 
     /// How many events were seen, right or wrong.
@@ -97,8 +115,14 @@ impl ByProducer {
     /// Expects `published[p]` events of each producer `p`.
     #[must_use]
     pub fn new(published: &[u64]) -> Self {
-        let next = (0..published.len()).map(|producer| tag(producer, 0)).collect();
-        Self { next, published: published.to_vec(), faults: Faults::default() }
+        let next = (0..published.len())
+            .map(|producer| tag(producer, 0))
+            .collect();
+        Self {
+            next,
+            published: published.to_vec(),
+            faults: Faults::default(),
+        }
     }
 }
 
@@ -156,8 +180,15 @@ impl Divided {
     /// Expects `published[p]` events of each producer `p` in all members together.
     #[must_use]
     pub fn new(published: &[u64]) -> Self {
-        let least = (0..published.len()).map(|producer| tag(producer, 0)).collect();
-        Self { least, published: published.to_vec(), seen: Fingerprint::default(), faults: Faults::default() }
+        let least = (0..published.len())
+            .map(|producer| tag(producer, 0))
+            .collect();
+        Self {
+            least,
+            published: published.to_vec(),
+            seen: Fingerprint::default(),
+            faults: Faults::default(),
+        }
     }
 
     /// Adds what another member of the group saw.
@@ -190,7 +221,11 @@ impl Check for Divided {
         for (producer, published) in self.published.iter().enumerate() {
             (0..*published).for_each(|counter| expected.add(tag(producer, counter)));
         }
-        if self.seen == expected { Ok(()) } else { Err("some events were lost and others delivered twice".to_owned()) }
+        if self.seen == expected {
+            Ok(())
+        } else {
+            Err("some events were lost and others delivered twice".to_owned())
+        }
     }
 }
 
@@ -235,9 +270,18 @@ mod tests {
         assert_eq!(judge(check(), &[b(0), a(0), a(1), b(1)]), Ok(()));
         assert_eq!(judge(check(), &[a(0), a(1), b(0), b(1)]), Ok(()));
         assert!(judge(check(), &[a(0), a(1), b(0)]).is_err(), "loss");
-        assert!(judge(check(), &[a(1), a(0), b(0), b(1)]).is_err(), "reorder");
-        assert!(judge(check(), &[a(0), a(0), b(0), b(1)]).is_err(), "duplicate for a loss");
-        assert!(judge(check(), &[a(0), a(1), b(0), b(1), tag(7, 0)]).is_err(), "stranger");
+        assert!(
+            judge(check(), &[a(1), a(0), b(0), b(1)]).is_err(),
+            "reorder"
+        );
+        assert!(
+            judge(check(), &[a(0), a(0), b(0), b(1)]).is_err(),
+            "duplicate for a loss"
+        );
+        assert!(
+            judge(check(), &[a(0), a(1), b(0), b(1), tag(7, 0)]).is_err(),
+            "stranger"
+        );
     }
 
     #[test]
@@ -255,15 +299,30 @@ mod tests {
         assert_eq!(group([&[0, 3, b(0)], &[1, 2, b(1)]]), Ok(()));
         assert_eq!(group([&[0, 1, 2, 3, b(0), b(1)], &[]]), Ok(()));
         assert!(group([&[0, 3, b(0)], &[1, b(1)]]).is_err(), "loss");
-        assert!(group([&[0, 3, b(0)], &[2, 1, b(1)]]).is_err(), "reorder within a member");
-        assert!(group([&[0, 1, 3, b(0)], &[1, 2, b(1)]]).is_err(), "delivered to both");
-        assert!(group([&[0, 1, b(0)], &[1, 2, b(1)]]).is_err(), "one lost and one doubled");
-        assert!(group([&[0, 3, b(0)], &[0, 3, b(1)]]).is_err(), "losses and doubles of equal sum");
+        assert!(
+            group([&[0, 3, b(0)], &[2, 1, b(1)]]).is_err(),
+            "reorder within a member"
+        );
+        assert!(
+            group([&[0, 1, 3, b(0)], &[1, 2, b(1)]]).is_err(),
+            "delivered to both"
+        );
+        assert!(
+            group([&[0, 1, b(0)], &[1, 2, b(1)]]).is_err(),
+            "one lost and one doubled"
+        );
+        assert!(
+            group([&[0, 3, b(0)], &[0, 3, b(1)]]).is_err(),
+            "losses and doubles of equal sum"
+        );
     }
 
     #[test]
     fn the_message_names_the_first_fault() {
         let text = judge(InOrder::new(4), &[0, 2, 3]).expect_err("event 1 is missing");
-        assert_eq!(text, "event 1 of producer 0 expected, event 2 of producer 0 found; 2 events out of place");
+        assert_eq!(
+            text,
+            "event 1 of producer 0 expected, event 2 of producer 0 found; 2 events out of place"
+        );
     }
 }

@@ -141,8 +141,10 @@ impl Row {
         round_time: Duration,
         watch: &mut dyn FnMut(&str),
     ) -> Result<RowResult, ringway::Error> {
-        let contenders: Vec<Contender> =
-            std::iter::once(self.ours).chain(self.limit).chain(self.peers.to_vec()).collect();
+        let contenders: Vec<Contender> = std::iter::once(self.ours)
+            .chain(self.limit)
+            .chain(self.peers.to_vec())
+            .collect();
         let mut tallies: Vec<Tally> = contenders.into_iter().map(Tally::new).collect();
         for tally in &mut tallies {
             watch(&format!("{}: {} warms up", self.name, tally.contender.name));
@@ -151,7 +153,12 @@ impl Row {
         for round in 0..rounds {
             for index in rotation(round, tallies.len()) {
                 let tally = &mut tallies[index];
-                watch(&format!("{}: round {} of {rounds}, {}", self.name, round + 1, tally.contender.name));
+                watch(&format!(
+                    "{}: round {} of {rounds}, {}",
+                    self.name,
+                    round + 1,
+                    tally.contender.name
+                ));
                 tally.round(round_time)?;
             }
         }
@@ -186,15 +193,24 @@ impl Row {
     /// The peer with the best median, and how far we are ahead of it.
     fn best_peer(&self, contenders: &BTreeMap<&'static str, Figures>) -> (&'static str, f64) {
         let ours = &contenders[self.ours.name].spread;
-        let behind = |peer: &&Contender| self.unit.ratio(ours.median, contenders[peer.name].spread.median);
-        let best = self.peers.iter().min_by(|a, b| behind(a).total_cmp(&behind(b))).expect("a row has a peer");
+        let behind = |peer: &&Contender| {
+            self.unit
+                .ratio(ours.median, contenders[peer.name].spread.median)
+        };
+        let best = self
+            .peers
+            .iter()
+            .min_by(|a, b| behind(a).total_cmp(&behind(b)))
+            .expect("a row has a peer");
         (best.name, self.ratio(ours, &contenders[best.name].spread))
     }
 
     /// The median over rounds of the ratio within a round.
     fn ratio(&self, ours: &Spread, theirs: &Spread) -> f64 {
         let pairs = ours.rounds.iter().zip(&theirs.rounds);
-        let ratios: Vec<f64> = pairs.map(|(ours, theirs)| self.unit.ratio(*ours, *theirs)).collect();
+        let ratios: Vec<f64> = pairs
+            .map(|(ours, theirs)| self.unit.ratio(*ours, *theirs))
+            .collect();
         spread::median(&ratios).expect("there is at least one round")
     }
 }
@@ -214,7 +230,12 @@ struct Tally {
 
 impl Tally {
     fn new(contender: Contender) -> Self {
-        Self { contender, events: 0, samples: Vec::new(), faults: Vec::new() }
+        Self {
+            contender,
+            events: 0,
+            samples: Vec::new(),
+            faults: Vec::new(),
+        }
     }
 
     fn run(&mut self, events: u64) -> Result<Sample, ringway::Error> {
@@ -225,7 +246,9 @@ impl Tally {
 
     /// Finds how many events fill `time`; nothing of it counts but its faults.
     fn warm_up(&mut self, time: Duration) -> Result<(), ringway::Error> {
-        self.events = suite::calibrate(time, EVENTS_MAX, |events| self.run(events).map(|sample| sample.elapsed))?;
+        self.events = suite::calibrate(time, EVENTS_MAX, |events| {
+            self.run(events).map(|sample| sample.elapsed)
+        })?;
         Ok(())
     }
 
@@ -242,13 +265,22 @@ impl Tally {
     }
 
     fn named_faults(&self) -> impl Iterator<Item = String> {
-        self.faults.iter().map(|fault| format!("{}: {fault}", self.contender.name))
+        self.faults
+            .iter()
+            .map(|fault| format!("{}: {fault}", self.contender.name))
     }
 
     fn figures(self) -> Figures {
-        let p99s: Vec<f64> = self.samples.iter().filter_map(|sample| sample.p99).collect();
+        let p99s: Vec<f64> = self
+            .samples
+            .iter()
+            .filter_map(|sample| sample.p99)
+            .collect();
         let figures = self.samples.iter().map(|sample| sample.figure).collect();
-        Figures { spread: Spread::of(figures).expect("there is at least one round"), p99: spread::median(&p99s) }
+        Figures {
+            spread: Spread::of(figures).expect("there is at least one round"),
+            p99: spread::median(&p99s),
+        }
     }
 }
 
@@ -267,10 +299,19 @@ impl Results {
             result.describe(row, &mut text);
         }
         for result in &self.scenarios {
-            let RowResult { name, ratio_to_best_peer, best_peer, .. } = result;
-            let limit =
-                result.ratio_to_limit.map(|ratio| format!(", {ratio:.2} of the bare limit")).unwrap_or_default();
-            text.push_str(&format!("{name:<12}{ratio_to_best_peer:.2} × the best peer ({best_peer}){limit}\n"));
+            let RowResult {
+                name,
+                ratio_to_best_peer,
+                best_peer,
+                ..
+            } = result;
+            let limit = result
+                .ratio_to_limit
+                .map(|ratio| format!(", {ratio:.2} of the bare limit"))
+                .unwrap_or_default();
+            text.push_str(&format!(
+                "{name:<12}{ratio_to_best_peer:.2} × the best peer ({best_peer}){limit}\n"
+            ));
         }
         text
     }
@@ -278,15 +319,23 @@ impl Results {
 
 impl RowResult {
     fn describe(&self, row: &Row, text: &mut String) {
-        let mut line = |line: String| writeln!(text, "{line}").expect("a string takes what is written to it");
+        let mut line =
+            |line: String| writeln!(text, "{line}").expect("a string takes what is written to it");
         line(format!("{}, {}", self.name, self.unit));
         for (name, Figures { spread, p99 }) in &self.contenders {
-            let [median, min, max] = [spread.median, spread.min, spread.max].map(|figure| row.unit.show(figure));
-            let p99 = p99.map(|p99| format!("   p99 {}", row.unit.show(p99))).unwrap_or_default();
+            let [median, min, max] =
+                [spread.median, spread.min, spread.max].map(|figure| row.unit.show(figure));
+            let p99 = p99
+                .map(|p99| format!("   p99 {}", row.unit.show(p99)))
+                .unwrap_or_default();
             line(format!("  {name:<20}{median:>10}   {min} – {max}{p99}"));
         }
         if let Some(limit) = self.limit {
-            line(format!("  {:<20}{:>10}", "bare limit", row.unit.show(limit)));
+            line(format!(
+                "  {:<20}{:>10}",
+                "bare limit",
+                row.unit.show(limit)
+            ));
         }
         for fault in &self.faults {
             line(format!("  FAILED ITS CHECK: {fault}"));
@@ -300,7 +349,14 @@ mod tests {
     use super::*;
 
     fn contender(name: &'static str) -> Contender {
-        let run = |_| Ok(Sample { elapsed: Duration::from_secs(1), figure: 1.0, p99: None, faults: Vec::new() });
+        let run = |_| {
+            Ok(Sample {
+                elapsed: Duration::from_secs(1),
+                figure: 1.0,
+                p99: None,
+                faults: Vec::new(),
+            })
+        };
         Contender { name, run }
     }
 
@@ -311,34 +367,59 @@ mod tests {
             p99: Some(figure * 2.0),
             faults: Vec::new(),
         };
-        Tally { samples: figures.iter().map(sample).collect(), ..Tally::new(contender) }
+        Tally {
+            samples: figures.iter().map(sample).collect(),
+            ..Tally::new(contender)
+        }
     }
 
     fn row(unit: Unit) -> Row {
         fn peers() -> &'static [Contender] {
             Box::leak(Box::new([contender("slow"), contender("fast")]))
         }
-        Row { name: "row", unit, ours: contender("ours"), peers: peers(), limit: Some(contender("bare")) }
+        Row {
+            name: "row",
+            unit,
+            ours: contender("ours"),
+            peers: peers(),
+            limit: Some(contender("bare")),
+        }
     }
 
     fn judged(row: &Row, slow: &[f64], fast: &[f64]) -> RowResult {
         let ours = tally(row.ours, &[10.0, 40.0, 20.0]);
         let bare = tally(contender("bare"), &[5.0, 5.0, 5.0]);
-        row.judge(vec![ours, bare, tally(row.peers[0], slow), tally(row.peers[1], fast)])
+        row.judge(vec![
+            ours,
+            bare,
+            tally(row.peers[0], slow),
+            tally(row.peers[1], fast),
+        ])
     }
 
     #[test]
     fn a_ratio_is_taken_within_rounds_against_the_best_median() {
-        let result = judged(&row(Unit::EventsPerSecond), &[1.0, 1.0, 1.0], &[5.0, 10.0, 20.0]);
+        let result = judged(
+            &row(Unit::EventsPerSecond),
+            &[1.0, 1.0, 1.0],
+            &[5.0, 10.0, 20.0],
+        );
         assert_eq!(result.best_peer, "fast");
         assert_eq!(result.ratio_to_best_peer, 2.0, "the median of 2, 4 and 1");
         assert_eq!(result.limit, Some(5.0));
-        assert!(!result.contenders.contains_key("bare"), "the limit is no contender");
+        assert!(
+            !result.contenders.contains_key("bare"),
+            "the limit is no contender"
+        );
     }
 
     #[test]
     fn less_is_better_where_time_is_measured() {
-        let result = judged(&row(Unit::Nanoseconds), &[90.0, 90.0, 90.0], &[20.0, 20.0, 20.0]);
+        let result = judged(
+            &row(Unit::Nanoseconds),
+            &[90.0, 90.0, 90.0],
+            &[20.0, 20.0, 20.0],
+        );
         assert_eq!(result.best_peer, "fast");
         assert_eq!(result.ratio_to_best_peer, 1.0, "the median of 2, 0.5 and 1");
         assert_eq!(result.ratio_to_limit, Some(0.25));
@@ -355,35 +436,85 @@ mod tests {
     fn a_round_that_is_too_short_is_repeated_with_more_events() {
         let run = |events: u64| {
             let elapsed = Duration::from_millis(events);
-            Ok(Sample { elapsed, figure: events as f64, p99: None, faults: Vec::new() })
+            Ok(Sample {
+                elapsed,
+                figure: events as f64,
+                p99: None,
+                faults: Vec::new(),
+            })
         };
-        let mut tally = Tally { events: 60, ..Tally::new(Contender { name: "slow", run }) };
-        tally.round(Duration::from_millis(200)).expect("nothing to refuse");
+        let mut tally = Tally {
+            events: 60,
+            ..Tally::new(Contender { name: "slow", run })
+        };
+        tally
+            .round(Duration::from_millis(200))
+            .expect("nothing to refuse");
         assert_eq!(tally.figures().spread.rounds, [240.0]);
     }
 
     #[test]
     fn a_fault_in_any_round_is_named() {
-        let run = |_| Ok(Sample { elapsed: Duration::MAX, figure: 1.0, p99: None, faults: vec!["lost".to_owned()] });
+        let run = |_| {
+            Ok(Sample {
+                elapsed: Duration::MAX,
+                figure: 1.0,
+                p99: None,
+                faults: vec!["lost".to_owned()],
+            })
+        };
         let ours = Contender { name: "ours", run };
-        let row = Row { ours, limit: None, ..row(Unit::EventsPerSecond) };
-        let result = row.run(1, Duration::from_millis(1), &mut |_| ()).expect("nothing to refuse");
-        assert_eq!(result.faults, ["ours: lost", "ours: lost"], "once while warming up");
-        let results = Results { machine: Machine::detect(), scenarios: vec![result] };
+        let row = Row {
+            ours,
+            limit: None,
+            ..row(Unit::EventsPerSecond)
+        };
+        let result = row
+            .run(1, Duration::from_millis(1), &mut |_| ())
+            .expect("nothing to refuse");
+        assert_eq!(
+            result.faults,
+            ["ours: lost", "ours: lost"],
+            "once while warming up"
+        );
+        let results = Results {
+            machine: Machine::detect(),
+            scenarios: vec![result],
+        };
         assert!(!results.verified());
-        assert!(results.table(&[row]).contains("FAILED ITS CHECK: ours: lost"));
+        assert!(
+            results
+                .table(&[row])
+                .contains("FAILED ITS CHECK: ours: lost")
+        );
     }
 
     #[test]
     fn the_json_has_the_promised_shape_and_the_last_line_is_the_ratio() {
         let row = row(Unit::EventsPerSecond);
         let result = judged(&row, &[1.0, 1.0, 1.0], &[5.0, 10.0, 20.0]);
-        let results = Results { machine: Machine::detect(), scenarios: vec![result] };
+        let results = Results {
+            machine: Machine::detect(),
+            scenarios: vec![result],
+        };
         let json = serde_json::to_value(&results).expect("plain data");
         let scenario = &json["scenarios"][0];
-        assert_eq!((&scenario["name"], &scenario["unit"]), (&"row".into(), &"events/s".into()));
-        assert_eq!(scenario["contenders"]["ours"]["rounds"].as_array().map(Vec::len), Some(3));
+        assert_eq!(
+            (&scenario["name"], &scenario["unit"]),
+            (&"row".into(), &"events/s".into())
+        );
+        assert_eq!(
+            scenario["contenders"]["ours"]["rounds"]
+                .as_array()
+                .map(Vec::len),
+            Some(3)
+        );
         assert_eq!(scenario["ratio_to_best_peer"], 2.0);
-        assert!(results.table(&[row]).trim_end().ends_with("2.00 × the best peer (fast), 4.00 of the bare limit"));
+        assert!(
+            results
+                .table(&[row])
+                .trim_end()
+                .ends_with("2.00 × the best peer (fast), 4.00 of the bare limit")
+        );
     }
 }

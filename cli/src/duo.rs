@@ -37,8 +37,14 @@ pub fn stream(
     let produce = || (Instant::now(), produce());
     let consume = || (consume(), Instant::now());
     let ((start, produced), (consumed, end)) = pair(seats, produce, consume)?;
-    let faults = [produced, consumed].into_iter().filter_map(Result::err).collect();
-    Ok(Timed { elapsed: end.saturating_duration_since(start), faults })
+    let faults = [produced, consumed]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
+    Ok(Timed {
+        elapsed: end.saturating_duration_since(start),
+        faults,
+    })
 }
 
 /// The times of many round trips, and what was wrong.
@@ -67,7 +73,9 @@ pub fn round_trips(
 ) -> Result<Trips, ringway::Error> {
     let there = move || {
         let mut latency = Latency::new();
-        let mut wrong = (0..WARM_UP_TRIPS).filter(|number| ping(*number) != *number).count();
+        let mut wrong = (0..WARM_UP_TRIPS)
+            .filter(|number| ping(*number) != *number)
+            .count();
         let begin = Instant::now();
         for number in WARM_UP_TRIPS..WARM_UP_TRIPS + trips {
             let start = Instant::now();
@@ -86,7 +94,11 @@ pub fn round_trips(
     if !echoed {
         faults.push("the far end could not answer".to_owned());
     }
-    Ok(Trips { latency, elapsed, faults })
+    Ok(Trips {
+        latency,
+        elapsed,
+        faults,
+    })
 }
 
 /// Runs both closures at once, each in its seat; neither starts before both threads are there.
@@ -95,7 +107,10 @@ fn pair<A: Send, B: Send>(
     first: impl FnOnce() -> A + Send,
     second: impl FnOnce() -> B + Send,
 ) -> Result<(A, B), ringway::Error> {
-    let gate = Gate { barrier: Barrier::new(2), shut: AtomicBool::new(false) };
+    let gate = Gate {
+        barrier: Barrier::new(2),
+        shut: AtomicBool::new(false),
+    };
     thread::scope(|scope| {
         let first = scope.spawn(|| gate.pass(seats.sit(0)).map(|open| open.then(first)));
         let second = scope.spawn(|| gate.pass(seats.sit(1)).map(|open| open.then(second)));
@@ -123,7 +138,9 @@ impl Gate {
 
 /// The result of a thread; its panic goes on here.
 pub(crate) fn finish<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
+    thread
+        .join()
+        .unwrap_or_else(|payload| panic::resume_unwind(payload))
 }
 
 #[cfg(test)]
@@ -137,9 +154,11 @@ mod tests {
 
     #[test]
     fn a_stream_reports_both_ends() {
-        let ends = stream(&anywhere(), || Err("late".to_owned()), || Ok(())).expect("no seat to refuse");
+        let ends =
+            stream(&anywhere(), || Err("late".to_owned()), || Ok(())).expect("no seat to refuse");
         assert_eq!(ends.faults, ["late"]);
-        let ends = stream(&anywhere(), || Ok(()), || Err("lost".to_owned())).expect("no seat to refuse");
+        let ends =
+            stream(&anywhere(), || Ok(()), || Err("lost".to_owned())).expect("no seat to refuse");
         assert_eq!(ends.faults, ["lost"]);
     }
 
@@ -152,7 +171,11 @@ mod tests {
                 there.send(number).expect("the echo lives");
                 outbox.recv().expect("the echo lives")
             };
-            let echo = move || inbox.recv().is_ok_and(|number| back.send(number + answer).is_ok());
+            let echo = move || {
+                inbox
+                    .recv()
+                    .is_ok_and(|number| back.send(number + answer).is_ok())
+            };
             let trips = round_trips(&anywhere(), 10, ping, echo).expect("no seat to refuse");
             assert_eq!(trips.latency.summary().count, 10);
             assert_eq!(trips.faults.is_empty(), right, "{:?}", trips.faults);

@@ -32,14 +32,20 @@ struct Line([AtomicU64; WORDS]);
 ///
 /// # Errors
 /// When a thread cannot be pinned.
-pub fn measure(payload: PayloadSize, capacity: usize, time: Duration) -> Result<Limit, ringway::Error> {
+pub fn measure(
+    payload: PayloadSize,
+    capacity: usize,
+    time: Duration,
+) -> Result<Limit, ringway::Error> {
     let seats = Seats::for_threads(2);
     if !seats.pinned() {
         return Ok(Limit::default());
     }
     // Three rounds after a short one that tells how many fill the time.
     let pace = ping_pong(&seats, 10_000)?.elapsed;
-    let trips = ping_pong(&seats, fill(10_000, pace, time))?.latency.summary();
+    let trips = ping_pong(&seats, fill(10_000, pace, time))?
+        .latency
+        .summary();
     let buffer = Buffer::new(capacity.saturating_mul(payload.bytes()) / size_of::<Line>());
     let pace = buffer.stream(&seats, 100_000)?.elapsed;
     let lines = fill(100_000, pace, time / 3);
@@ -66,7 +72,10 @@ fn fill(count: u64, elapsed: Duration, time: Duration) -> u64 {
 /// # Errors
 /// When a thread cannot be pinned to its seat.
 pub fn ping_pong(seats: &Seats, trips: u64) -> Result<Trips, ringway::Error> {
-    let (there, back) = (Alone(AtomicU64::new(u64::MAX)), Alone(AtomicU64::new(u64::MAX)));
+    let (there, back) = (
+        Alone(AtomicU64::new(u64::MAX)),
+        Alone(AtomicU64::new(u64::MAX)),
+    );
     let await_number = |word: &AtomicU64, number| {
         while word.load(Ordering::Acquire) != number {
             hint::spin_loop();
@@ -80,7 +89,8 @@ pub fn ping_pong(seats: &Seats, trips: u64) -> Result<Trips, ringway::Error> {
     let mut numbers = 0..;
     let echo = || {
         numbers.next().is_some_and(|number| {
-            back.0.store(await_number(&there.0, number), Ordering::Release);
+            back.0
+                .store(await_number(&there.0, number), Ordering::Release);
             true
         })
     };
@@ -98,7 +108,10 @@ struct Buffer {
 impl Buffer {
     fn new(lines: usize) -> Self {
         let lines = lines.clamp(LINES_MIN, 1 << 24).next_multiple_of(BATCHES);
-        Self { batch: lines / BATCHES, lines: (0..lines).map(|_| Line(Default::default())).collect() }
+        Self {
+            batch: lines / BATCHES,
+            lines: (0..lines).map(|_| Line(Default::default())).collect(),
+        }
     }
 
     /// Streams at least `lines` lines and checks each word.
@@ -113,7 +126,9 @@ impl Buffer {
                     hint::spin_loop();
                 }
                 let words = self.batch(batch).iter().flat_map(|line| &line.0);
-                words.zip(self.first_word(batch)..).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
+                words
+                    .zip(self.first_word(batch)..)
+                    .for_each(|(word, value)| word.store(value, Ordering::Relaxed));
                 // With the reader's Acquire below: whoever sees this number sees the words.
                 written.0.store(batch + 1, Ordering::Release);
             }
@@ -128,10 +143,16 @@ impl Buffer {
                 let words = self.batch(batch).iter().flat_map(|line| &line.0);
                 wrong |= words
                     .zip(self.first_word(batch)..)
-                    .fold(0, |wrong, (word, value)| wrong | (word.load(Ordering::Relaxed) ^ value));
+                    .fold(0, |wrong, (word, value)| {
+                        wrong | (word.load(Ordering::Relaxed) ^ value)
+                    });
                 read.0.store(batch + 1, Ordering::Release);
             }
-            if wrong == 0 { Ok(()) } else { Err("a line of the bare stream was wrong".to_owned()) }
+            if wrong == 0 {
+                Ok(())
+            } else {
+                Err("a line of the bare stream was wrong".to_owned())
+            }
         };
         duo::stream(seats, write, check)
     }
@@ -156,7 +177,9 @@ mod tests {
 
     #[test]
     fn the_bare_stream_checks_itself() {
-        let timed = Buffer::new(0).stream(&anywhere(), 1_000).expect("seats exist");
+        let timed = Buffer::new(0)
+            .stream(&anywhere(), 1_000)
+            .expect("seats exist");
         assert!(timed.faults.is_empty(), "{:?}", timed.faults);
     }
 

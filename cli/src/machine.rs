@@ -43,7 +43,10 @@ impl Machine {
             ringway: env!("CARGO_PKG_VERSION"),
             os: std::env::consts::OS,
             arch: std::env::consts::ARCH,
-            cpu: fs::read_to_string("/proc/cpuinfo").ok().as_deref().and_then(cpu_model),
+            cpu: fs::read_to_string("/proc/cpuinfo")
+                .ok()
+                .as_deref()
+                .and_then(cpu_model),
             cores: ringway::cores(),
             usable_cores: ringway::usable_cores(),
             pinning: seats::can_pin(),
@@ -68,7 +71,10 @@ impl Clock {
             last = now;
         }
         let read_ns = (last - start).as_nanos() as f64 / f64::from(READS);
-        Self { resolution_ns: u64::try_from(resolution.as_nanos()).unwrap_or(u64::MAX), read_ns }
+        Self {
+            resolution_ns: u64::try_from(resolution.as_nanos()).unwrap_or(u64::MAX),
+            read_ns,
+        }
     }
 }
 

@@ -76,7 +76,10 @@ impl From<ringway::Error> for Failure {
 /// When standard output cannot be written for another reason.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Stdout(error)),
         _ => Ok(()),
     }
@@ -100,9 +103,16 @@ impl JsonFile {
     /// # Errors
     /// When the file cannot be opened for writing.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
         let file = file.map_err(|error| Failure::File(path.to_owned(), error))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
     }
 
     /// Replaces its content with `report`, on lines of its own.
@@ -110,13 +120,15 @@ impl JsonFile {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(mut self, report: &impl serde::Serialize) -> Result<(), Failure> {
-        let written = serde_json::to_string_pretty(report).map_err(io::Error::from).and_then(|text| {
-            // A pipe or a terminal has no length to cut.
-            if self.file.metadata()?.is_file() {
-                self.file.set_len(0)?;
-            }
-            writeln!(self.file, "{text}")
-        });
+        let written = serde_json::to_string_pretty(report)
+            .map_err(io::Error::from)
+            .and_then(|text| {
+                // A pipe or a terminal has no length to cut.
+                if self.file.metadata()?.is_file() {
+                    self.file.set_len(0)?;
+                }
+                writeln!(self.file, "{text}")
+            });
         written.map_err(|error| Failure::File(self.path, error))
     }
 }
@@ -127,9 +139,13 @@ mod tests {
 
     #[test]
     fn a_longer_file_is_replaced_whole() {
-        let path = std::env::temp_dir().join(format!("ringway-outcome-{}.json", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("ringway-outcome-{}.json", std::process::id()));
         std::fs::write(&path, "x".repeat(100)).expect("a temporary file");
-        JsonFile::open(&path).expect("it exists").write(&[1]).expect("it is writable");
+        JsonFile::open(&path)
+            .expect("it exists")
+            .write(&[1])
+            .expect("it is writable");
         let text = std::fs::read_to_string(&path).expect("it was written");
         std::fs::remove_file(&path).expect("it exists");
         assert_eq!(text, "[\n  1\n]\n");
@@ -137,14 +153,18 @@ mod tests {
 
     #[test]
     fn a_path_that_cannot_be_written_is_an_io_failure_that_names_it() {
-        let failure = JsonFile::open(Path::new("/nowhere/at/all.json")).expect_err("no such directory");
+        let failure =
+            JsonFile::open(Path::new("/nowhere/at/all.json")).expect_err("no such directory");
         assert_eq!(failure.outcome(), Outcome::Io);
         assert!(failure.to_string().contains("/nowhere/at/all.json"));
     }
 
     #[test]
     fn a_refused_configuration_is_a_usage_failure() {
-        let config = ringway::BusConfig { capacity: 0, ..ringway::BusConfig::default() };
+        let config = ringway::BusConfig {
+            capacity: 0,
+            ..ringway::BusConfig::default()
+        };
         let error = config.validate().expect_err("no slots");
         assert_eq!(Failure::from(error).outcome(), Outcome::Usage);
     }

@@ -61,7 +61,9 @@ impl<const WORDS: usize> Payload<WORDS> {
     pub fn is_whole(&self) -> bool {
         let tag = self.tag();
         // One test at the end and none inside: the loop becomes a few vector instructions.
-        self.0.iter().enumerate().fold(0, |torn, (word, value)| torn | (value ^ tag.wrapping_add(word as u64))) == 0
+        self.0.iter().enumerate().fold(0, |torn, (word, value)| {
+            torn | (value ^ tag.wrapping_add(word as u64))
+        }) == 0
     }
 }
 

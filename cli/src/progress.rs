@@ -15,7 +15,9 @@ impl Progress {
     /// On standard error.
     #[must_use]
     pub fn new() -> Self {
-        Self { on_terminal: io::stderr().is_terminal() }
+        Self {
+            on_terminal: io::stderr().is_terminal(),
+        }
     }
 
     /// Something that the next call may replace. Not shown in a file, where nothing can be replaced.
@@ -40,7 +42,9 @@ impl Progress {
 /// Where nobody reads standard error there is nobody to tell.
 fn write(text: &str) {
     let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    let _ = stderr
+        .write_all(text.as_bytes())
+        .and_then(|()| stderr.flush());
 }
 
 impl Default for Progress {

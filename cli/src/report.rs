@@ -83,8 +83,23 @@ impl Figure {
     /// The percentiles of a histogram.
     #[must_use]
     pub fn latency(summary: &LatencySummary) -> Self {
-        let LatencySummary { p50, p90, p99, p999, max, count, .. } = *summary;
-        Self::Latency(Percentiles { p50, p90, p99, p999, max, count })
+        let LatencySummary {
+            p50,
+            p90,
+            p99,
+            p999,
+            max,
+            count,
+            ..
+        } = *summary;
+        Self::Latency(Percentiles {
+            p50,
+            p90,
+            p99,
+            p999,
+            max,
+            count,
+        })
     }
 }
 
@@ -115,7 +130,13 @@ pub struct RunConfig {
 impl RunConfig {
     /// What is worth knowing of a run.
     #[must_use]
-    pub fn new(scenario: Scenario, setup: &Setup, last: &Round, rounds: usize, parks: Option<u64>) -> Self {
+    pub fn new(
+        scenario: Scenario,
+        setup: &Setup,
+        last: &Round,
+        rounds: usize,
+        parks: Option<u64>,
+    ) -> Self {
         Self {
             events: last.events,
             rounds,
@@ -142,44 +163,126 @@ impl Report {
     pub fn table(&self) -> String {
         let mut text = String::new();
         let row = |text: &mut String, cells: [&str; 11]| {
-            let [name, threads, cores, wait, median, range, p50, p90, p99, p999, max] = cells;
+            let [
+                name,
+                threads,
+                cores,
+                wait,
+                median,
+                range,
+                p50,
+                p90,
+                p99,
+                p999,
+                max,
+            ] = cells;
             let line = format!(
                 "{name:<13}{threads:>7}  {cores:<9}{wait:<11}{median:>9}{range:>18}{p50:>8}{p90:>8}{p99:>8}{p999:>8}{max:>9}"
             );
             text.push_str(line.trim_end());
             text.push('\n');
         };
-        self.describe_machine(&mut text).expect("a string takes what is written to it");
+        self.describe_machine(&mut text)
+            .expect("a string takes what is written to it");
         row(
             &mut text,
-            ["scenario", "threads", "cores", "wait", "events/s", "min – max", "p50 ns", "p90", "p99", "p99.9", "max"],
+            [
+                "scenario",
+                "threads",
+                "cores",
+                "wait",
+                "events/s",
+                "min – max",
+                "p50 ns",
+                "p90",
+                "p99",
+                "p99.9",
+                "max",
+            ],
         );
         for scenario in &self.scenarios {
             let config = &scenario.config;
             let threads = config.threads.to_string();
-            let cores = config.cores.as_ref().map_or("unpinned".to_owned(), |cores| list(cores));
+            let cores = config
+                .cores
+                .as_ref()
+                .map_or("unpinned".to_owned(), |cores| list(cores));
             let [median, range, latency @ ..] = scenario.figure.cells();
             let [p50, p90, p99, p999, max] = &latency;
-            row(&mut text, [scenario.name, &threads, &cores, config.wait, &median, &range, p50, p90, p99, p999, max]);
+            row(
+                &mut text,
+                [
+                    scenario.name,
+                    &threads,
+                    &cores,
+                    config.wait,
+                    &median,
+                    &range,
+                    p50,
+                    p90,
+                    p99,
+                    p999,
+                    max,
+                ],
+            );
         }
-        let payload = self.scenarios.first().map_or(8, |scenario| scenario.config.payload_bytes);
+        let payload = self
+            .scenarios
+            .first()
+            .map_or(8, |scenario| scenario.config.payload_bytes);
         let [stream, p50, p99] = self.limit.cells(payload);
-        row(&mut text, ["bare stream", "2", "", "", &stream, "", "", "", "", "", ""]);
-        row(&mut text, ["bare trip", "2", "", "", "", "", &p50, "", &p99, "", ""]);
-        self.describe_checks(&mut text).expect("a string takes what is written to it");
+        row(
+            &mut text,
+            ["bare stream", "2", "", "", &stream, "", "", "", "", "", ""],
+        );
+        row(
+            &mut text,
+            ["bare trip", "2", "", "", "", "", &p50, "", &p99, "", ""],
+        );
+        self.describe_checks(&mut text)
+            .expect("a string takes what is written to it");
         text
     }
 
     fn describe_machine(&self, text: &mut String) -> fmt::Result {
-        let Machine { ringway, os, arch, cpu, cores, usable_cores, pinning, clock } = &self.machine;
+        let Machine {
+            ringway,
+            os,
+            arch,
+            cpu,
+            cores,
+            usable_cores,
+            pinning,
+            clock,
+        } = &self.machine;
         let cpu = cpu.as_deref().unwrap_or("unknown processor");
-        let pinning = if *pinning { "can be pinned to" } else { "cannot be pinned; cores" };
+        let pinning = if *pinning {
+            "can be pinned to"
+        } else {
+            "cannot be pinned; cores"
+        };
         writeln!(text, "ringway {ringway} on {cpu}, {os} {arch}")?;
-        writeln!(text, "{usable_cores} usable cores; threads {pinning} {}", list(cores))?;
-        writeln!(text, "clock: steps of {} ns, {:.0} ns a read", clock.resolution_ns, clock.read_ns)?;
+        writeln!(
+            text,
+            "{usable_cores} usable cores; threads {pinning} {}",
+            list(cores)
+        )?;
+        writeln!(
+            text,
+            "clock: steps of {} ns, {:.0} ns a read",
+            clock.resolution_ns, clock.read_ns
+        )?;
         if let Some(config) = self.scenarios.first().map(|scenario| &scenario.config) {
-            let RunConfig { payload_bytes, capacity, rounds, .. } = config;
-            writeln!(text, "{payload_bytes}-byte events, capacity {capacity}, rounds {rounds}")?;
+            let RunConfig {
+                payload_bytes,
+                capacity,
+                rounds,
+                ..
+            } = config;
+            writeln!(
+                text,
+                "{payload_bytes}-byte events, capacity {capacity}, rounds {rounds}"
+            )?;
         }
         writeln!(text)
     }
@@ -194,11 +297,21 @@ impl Report {
                 writeln!(text, "{}: NOT VERIFIED: {fault}", scenario.name)?;
             }
         }
-        if self.scenarios.iter().any(|scenario| !scenario.config.pinned) {
-            writeln!(text, "unpinned: more threads than usable cores, so they take turns")?;
+        if self
+            .scenarios
+            .iter()
+            .any(|scenario| !scenario.config.pinned)
+        {
+            writeln!(
+                text,
+                "unpinned: more threads than usable cores, so they take turns"
+            )?;
         }
         if self.verified() {
-            writeln!(text, "verified: every event of every round arrived once, whole and in order")?;
+            writeln!(
+                text,
+                "verified: every event of every round arrived once, whole and in order"
+            )?;
         }
         Ok(())
     }
@@ -209,12 +322,22 @@ impl Figure {
     fn cells(&self) -> [String; 7] {
         let none = String::new;
         match self {
-            Self::Throughput(Spread { median, min, max, .. }) => {
+            Self::Throughput(Spread {
+                median, min, max, ..
+            }) => {
                 let range = format!("{} – {}", rate(*min), rate(*max));
                 [rate(*median), range, none(), none(), none(), none(), none()]
             }
-            Self::Latency(Percentiles { p50, p90, p99, p999, max, .. }) => {
-                let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(ToString::to_string);
+            Self::Latency(Percentiles {
+                p50,
+                p90,
+                p99,
+                p999,
+                max,
+                ..
+            }) => {
+                let [p50, p90, p99, p999, max] =
+                    [p50, p90, p99, p999, max].map(ToString::to_string);
                 [none(), none(), p50, p90, p99, p999, max]
             }
         }
@@ -226,7 +349,9 @@ impl Limit {
     fn cells(&self, payload: usize) -> [String; 3] {
         let unknown = || "–".to_owned();
         let ns = |figure: Option<u64>| figure.map_or_else(unknown, |ns| ns.to_string());
-        let stream = self.stream_bytes_per_second.map_or_else(unknown, |bytes| rate(bytes / payload as f64));
+        let stream = self
+            .stream_bytes_per_second
+            .map_or_else(unknown, |bytes| rate(bytes / payload as f64));
         [stream, ns(self.ping_pong_ns), ns(self.ping_pong_p99_ns)]
     }
 }
@@ -243,7 +368,11 @@ pub fn rate(per_second: f64) -> String {
 }
 
 fn list(cores: &[usize]) -> String {
-    cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+    cores
+        .iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 #[cfg(test)]
@@ -264,7 +393,14 @@ mod tests {
             parks: None,
         };
         let spread = Spread::of(vec![1e6, 3e6, 2e6]).expect("three rounds");
-        let percentiles = Percentiles { p50: 130, p90: 150, p99: 200, p999: 900, max: 12_345, count: 1_000 };
+        let percentiles = Percentiles {
+            p50: 130,
+            p90: 150,
+            p99: 200,
+            p999: 900,
+            max: 12_345,
+            count: 1_000,
+        };
         let scenario = |name, figure| ScenarioReport {
             name,
             figure,
@@ -283,7 +419,10 @@ mod tests {
                 cores: vec![0, 1],
                 usable_cores: 2,
                 pinning: true,
-                clock: Clock { resolution_ns: 1, read_ns: 20.0 },
+                clock: Clock {
+                    resolution_ns: 1,
+                    read_ns: 20.0,
+                },
             },
             limit: Limit::default(),
             scenarios: vec![
@@ -308,13 +447,29 @@ mod tests {
     #[test]
     fn columns_stand_under_each_other() {
         let table = report().table();
-        let line = |start: &str| table.lines().find(|line| line.starts_with(start)).expect("a row");
-        let head = table.lines().find(|line| line.contains("events/s")).expect("a head");
+        let line = |start: &str| {
+            table
+                .lines()
+                .find(|line| line.starts_with(start))
+                .expect("a row")
+        };
+        let head = table
+            .lines()
+            .find(|line| line.contains("events/s"))
+            .expect("a head");
         // Columns of characters, not of bytes: a range has a dash that takes three.
-        let end = |line: &str, cell: &str| line[..line.find(cell).expect(cell) + cell.len()].chars().count();
+        let end = |line: &str, cell: &str| {
+            line[..line.find(cell).expect(cell) + cell.len()]
+                .chars()
+                .count()
+        };
         assert_eq!(end(head, "events/s"), end(line("mpsc"), "2.0 M"));
         assert_eq!(end(head, "min – max"), end(line("mpsc"), "1.0 M – 3.0 M"));
-        assert_eq!(end(head, "max"), end(head, "min – max"), "the first max is the range's");
+        assert_eq!(
+            end(head, "max"),
+            end(head, "min – max"),
+            "the first max is the range's"
+        );
         assert_eq!(head.chars().count(), line("round_trip").chars().count());
         assert!(line("round_trip").ends_with("12345"));
     }
@@ -334,6 +489,9 @@ mod tests {
     #[test]
     fn rates_are_short() {
         let rates = [12.4, 999.4, 1_000.0, 1_500.0, 999_999.0, 238.42e6, 1.5e9].map(rate);
-        assert_eq!(rates, ["12", "999", "1.0 k", "1.5 k", "1.0 M", "238.4 M", "1.50 G"]);
+        assert_eq!(
+            rates,
+            ["12", "999", "1.0 k", "1.5 k", "1.0 M", "238.4 M", "1.50 G"]
+        );
     }
 }

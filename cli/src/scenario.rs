@@ -33,14 +33,40 @@ pub enum Scenario {
     Wakeup,
 }
 
-const ONE_TO_ONE: Shape = Shape { producers: 1, stages: &[("consumer", &[])], members: 0 };
-const TWO_TO_ONE: Shape = Shape { producers: 2, ..ONE_TO_ONE };
-const BROADCAST: Shape = Shape { producers: 1, stages: &[("left", &[]), ("right", &[])], members: 0 };
-const WORK_SHARING: Shape = Shape { producers: 2, stages: &[], members: 2 };
-const PIPELINE: Shape =
-    Shape { producers: 1, stages: &[("first", &[]), ("second", &[0]), ("third", &[1])], members: 0 };
-const DIAMOND: Shape =
-    Shape { producers: 1, stages: &[("top", &[]), ("left", &[0]), ("right", &[0]), ("bottom", &[1, 2])], members: 0 };
+const ONE_TO_ONE: Shape = Shape {
+    producers: 1,
+    stages: &[("consumer", &[])],
+    members: 0,
+};
+const TWO_TO_ONE: Shape = Shape {
+    producers: 2,
+    ..ONE_TO_ONE
+};
+const BROADCAST: Shape = Shape {
+    producers: 1,
+    stages: &[("left", &[]), ("right", &[])],
+    members: 0,
+};
+const WORK_SHARING: Shape = Shape {
+    producers: 2,
+    stages: &[],
+    members: 2,
+};
+const PIPELINE: Shape = Shape {
+    producers: 1,
+    stages: &[("first", &[]), ("second", &[0]), ("third", &[1])],
+    members: 0,
+};
+const DIAMOND: Shape = Shape {
+    producers: 1,
+    stages: &[
+        ("top", &[]),
+        ("left", &[0]),
+        ("right", &[0]),
+        ("bottom", &[1, 2]),
+    ],
+    members: 0,
+};
 
 impl Scenario {
     /// Its name on the command line and in reports.
@@ -110,7 +136,11 @@ impl Scenario {
         }
     }
 
-    fn round_of<const WORDS: usize>(self, setup: &Setup, events: u64) -> Result<Round, ringway::Error> {
+    fn round_of<const WORDS: usize>(
+        self,
+        setup: &Setup,
+        events: u64,
+    ) -> Result<Round, ringway::Error> {
         match self.shape() {
             Some(shape) => graph::round::<WORDS>(shape, setup, events),
             None if self == Self::Wakeup => latency::wakeup::<WORDS>(setup, events),
@@ -136,7 +166,11 @@ impl Setup {
     /// The configuration of each bus.
     #[must_use]
     pub fn config(&self) -> BusConfig {
-        BusConfig { capacity: self.capacity, wait: self.wait.into(), ..BusConfig::default() }
+        BusConfig {
+            capacity: self.capacity,
+            wait: self.wait.into(),
+            ..BusConfig::default()
+        }
     }
 }
 
@@ -216,7 +250,10 @@ mod tests {
     #[test]
     fn names_are_those_of_the_command_line() {
         for scenario in Scenario::value_variants() {
-            assert_eq!(Scenario::from_str(scenario.name(), false).as_ref(), Ok(scenario));
+            assert_eq!(
+                Scenario::from_str(scenario.name(), false).as_ref(),
+                Ok(scenario)
+            );
         }
         for wait in WaitName::value_variants() {
             assert_eq!(WaitName::from_str(wait.name(), false).as_ref(), Ok(wait));
@@ -233,7 +270,10 @@ mod tests {
 
     #[test]
     fn every_thread_is_counted() {
-        let threads: Vec<usize> = Scenario::value_variants().iter().map(|scenario| scenario.threads()).collect();
+        let threads: Vec<usize> = Scenario::value_variants()
+            .iter()
+            .map(|scenario| scenario.threads())
+            .collect();
         assert_eq!(threads, [2, 3, 3, 4, 4, 5, 2, 2]);
     }
 
@@ -243,7 +283,12 @@ mod tests {
             for payload in PayloadSize::value_variants() {
                 let seats = Seats::for_threads(scenario.threads());
                 let wait = WaitName::Adaptive;
-                let setup = Setup { payload: *payload, capacity: 64, wait, seats };
+                let setup = Setup {
+                    payload: *payload,
+                    capacity: 64,
+                    wait,
+                    seats,
+                };
                 let round = scenario.round(&setup, 200).expect("a valid setup");
                 assert_eq!(round.faults, [""; 0], "{}", scenario.name());
                 assert_eq!(round.events, 200);

@@ -44,15 +44,20 @@ impl Seats {
     /// # Errors
     /// When the system refuses to pin it.
     pub fn sit(&self, thread: usize) -> Result<(), ringway::Error> {
-        self.core(thread).map_or(Ok(()), ringway::pin_current_thread)
+        self.core(thread)
+            .map_or(Ok(()), ringway::pin_current_thread)
     }
 }
 
 /// Whether this system lets a thread be pinned: tried on a thread of its own, since a mask once set is inherited.
 #[must_use]
 pub fn can_pin() -> bool {
-    let Some(core) = ringway::cores().first().copied() else { return false };
-    thread::spawn(move || ringway::pin_current_thread(core).is_ok()).join().unwrap_or(false)
+    let Some(core) = ringway::cores().first().copied() else {
+        return false;
+    };
+    thread::spawn(move || ringway::pin_current_thread(core).is_ok())
+        .join()
+        .unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -67,6 +72,9 @@ mod tests {
         let crowded = Seats::among(&[4, 6, 9], 4);
         assert!(!crowded.pinned());
         assert_eq!(crowded.core(0), None);
-        assert!(crowded.sit(0).is_ok(), "an unpinned thread stays where it is");
+        assert!(
+            crowded.sit(0).is_ok(),
+            "an unpinned thread stays where it is"
+        );
     }
 }

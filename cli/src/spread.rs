@@ -22,7 +22,12 @@ impl Spread {
         let median = median(&rounds)?;
         let min = rounds.iter().copied().fold(f64::INFINITY, f64::min);
         let max = rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        Some(Self { median, min, max, rounds })
+        Some(Self {
+            median,
+            min,
+            max,
+            rounds,
+        })
     }
 }
 

@@ -39,8 +39,15 @@ pub fn run(
     watch: &mut dyn FnMut(usize, Option<&Round>),
 ) -> Result<ScenarioReport, ringway::Error> {
     let seats = Seats::for_threads(scenario.threads());
-    let wait = options.wait.unwrap_or_else(|| scenario.default_wait(&seats));
-    let setup = Setup { payload: options.payload, capacity: options.capacity, wait, seats };
+    let wait = options
+        .wait
+        .unwrap_or_else(|| scenario.default_wait(&seats));
+    let setup = Setup {
+        payload: options.payload,
+        capacity: options.capacity,
+        wait,
+        seats,
+    };
     let mut tally = Tally::default();
     watch(0, None);
     let events = match options.events {
@@ -60,7 +67,14 @@ pub fn run(
         watch(number, tally.last.as_ref());
         tally.count(scenario.round(&setup, events)?);
     }
-    let Tally { rates, latency, parks, mut faults, mut warnings, last } = tally;
+    let Tally {
+        rates,
+        latency,
+        parks,
+        mut faults,
+        mut warnings,
+        last,
+    } = tally;
     let last = last.expect("there is at least one round");
     // Every round says the same when something is wrong for good.
     faults.dedup();
@@ -161,7 +175,10 @@ mod tests {
         for ns_per_event in [1, 50, 5_000, 300_000] {
             let (events, _) = calibrated(ns_per_event, 500_000, Duration::from_millis(800));
             let lasts = events * ns_per_event;
-            assert!((600_000_000..=1_000_000_000).contains(&lasts), "{lasts} ns at {ns_per_event} ns an event");
+            assert!(
+                (600_000_000..=1_000_000_000).contains(&lasts),
+                "{lasts} ns at {ns_per_event} ns an event"
+            );
         }
     }
 

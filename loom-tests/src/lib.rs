@@ -71,28 +71,52 @@ impl Model {
         report(executions, took, &seen);
         if std::env::var_os("RINGWAY_MUTANT").is_none() {
             assert!(took < cap, "the cap of {cap:?} was hit: nothing is proven");
-            assert!(executions >= self.executions, "{executions} executions; at least {} expected", self.executions);
-            assert_eq!(seen.keys().collect::<Vec<_>>(), self.outcomes, "the outcomes");
+            assert!(
+                executions >= self.executions,
+                "{executions} executions; at least {} expected",
+                self.executions
+            );
+            assert_eq!(
+                seen.keys().collect::<Vec<_>>(),
+                self.outcomes,
+                "the outcomes"
+            );
         }
     }
 }
 
 #[expect(clippy::print_stdout, reason = "the report of a test, read by `run`")]
 fn report(executions: u64, took: Duration, seen: &BTreeMap<String, u64>) {
-    let seen: Vec<String> = seen.iter().map(|(outcome, times)| format!("{outcome} ({times})")).collect();
-    println!("\nmodel: {executions} executions, {:.1} s: {}", took.as_secs_f64(), seen.join(", "));
+    let seen: Vec<String> = seen
+        .iter()
+        .map(|(outcome, times)| format!("{outcome} ({times})"))
+        .collect();
+    println!(
+        "\nmodel: {executions} executions, {:.1} s: {}",
+        took.as_secs_f64(),
+        seen.join(", ")
+    );
 }
 
 /// A tiny bus: everybody parks at once, so that a lost wake-up shows as a deadlock.
 #[must_use]
 pub fn parking(capacity: usize) -> BusConfig {
-    BusConfig { capacity, wait: Wait::Park, batch_max: 2, stages_max: 2, ..BusConfig::default() }
+    BusConfig {
+        capacity,
+        wait: Wait::Park,
+        batch_max: 2,
+        stages_max: 2,
+        ..BusConfig::default()
+    }
 }
 
 /// The same bus where everybody spins: for models whose threads try a few times and never wait.
 #[must_use]
 pub fn trying(capacity: usize) -> BusConfig {
-    BusConfig { wait: Wait::BusySpin, ..parking(capacity) }
+    BusConfig {
+        wait: Wait::BusySpin,
+        ..parking(capacity)
+    }
 }
 
 /// Starts a bus that has no managed stages.
@@ -100,7 +124,9 @@ pub fn trying(capacity: usize) -> BusConfig {
 /// # Panics
 /// When the topology is wrong.
 #[must_use]
-pub fn start<T: Send + 'static, K: ProducerKind>(topology: Topology<T, K>) -> (Bus<T>, Producer<T, K>) {
+pub fn start<T: Send + 'static, K: ProducerKind>(
+    topology: Topology<T, K>,
+) -> (Bus<T>, Producer<T, K>) {
     ringway::model::start(topology).expect("the model's graph is right")
 }
 
@@ -116,7 +142,11 @@ pub fn start_managed<T: Copy + Send + 'static, K: ProducerKind>(
     let threads = ringway::model::take_threads(&mut topology);
     let (bus, mut producer) = start(topology);
     assert_eq!(producer.try_publish_slice(events), Ok(events.len()));
-    (bus, producer, threads.into_iter().map(loom::thread::spawn).collect())
+    (
+        bus,
+        producer,
+        threads.into_iter().map(loom::thread::spawn).collect(),
+    )
 }
 
 /// Tries twice and lets the others run in between: loom starves threads that spin together, so none may try for ever.

@@ -30,7 +30,12 @@ fn frontier() {
         "third true, read 1 and 1",
         "third true, read 1 and 2",
     ];
-    Model { preemptions: 2, executions: 10000, outcomes }.check(|| {
+    Model {
+        preemptions: 2,
+        executions: 10000,
+        outcomes,
+    }
+    .check(|| {
         let (mut producer, mut worker) = spmc(2);
         producer.try_publish_slice(&[1, 2]).unwrap();
         let mut other = worker.clone();
@@ -46,7 +51,11 @@ fn frontier() {
         let mut read: Vec<u64> = read_one(&mut worker).into_iter().collect();
         let (_other, others) = member.join().unwrap();
         let (_producer, third) = publishing.join().unwrap();
-        saw(format!("third {third}, read {} and {}", read.len(), others.len()));
+        saw(format!(
+            "third {third}, read {} and {}",
+            read.len(),
+            others.len()
+        ));
         read.extend(others);
         read.sort_unstable();
         assert!([1, 2, 3].starts_with(&read), "read {read:?}");
@@ -57,7 +66,12 @@ fn frontier() {
 #[test]
 fn next_claim() {
     let outcomes = &["full", "published"];
-    Model { preemptions: 3, executions: 100, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 100,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = topology(2);
         let (_, mut worker) = topology.stage("members").workers();
         let (_bus, mut producer) = start(topology);
@@ -68,7 +82,10 @@ fn next_claim() {
             let third = attempt(|| producer.try_publish(3)).is_some();
             (producer, third)
         });
-        assert_eq!((read_one(&mut worker), read_one(&mut worker)), (Ok(1), Ok(2)));
+        assert_eq!(
+            (read_one(&mut worker), read_one(&mut worker)),
+            (Ok(1), Ok(2))
+        );
         let (_producer, third) = publishing.join().unwrap();
         saw(if third { "published" } else { "full" });
     });
@@ -78,7 +95,12 @@ fn next_claim() {
 #[test]
 fn new_member() {
     let outcomes = &["full", "published"];
-    Model { preemptions: 3, executions: 10, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 10,
+        outcomes,
+    }
+    .check(|| {
         let (mut producer, worker) = spmc(1);
         producer.try_publish(1).unwrap();
         let publishing = thread::spawn(move || {
@@ -97,7 +119,12 @@ fn new_member() {
 #[test]
 fn lost_claim() {
     let outcomes = &["[1, 2]", "[1]", "[2, 1]"];
-    Model { preemptions: 2, executions: 30000, outcomes }.check(|| {
+    Model {
+        preemptions: 2,
+        executions: 30000,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = topology(1);
         topology.producer_wait(Wait::Park);
         let (_, worker) = topology.stage("members").workers();
@@ -120,18 +147,32 @@ fn lost_claim() {
 /// overwrite what all of them have read.
 #[test]
 fn members_leave() {
-    let outcomes = &["1 published, 1 read", "2 published, 1 read", "2 published, 2 read"];
-    Model { preemptions: 2, executions: 7000, outcomes }.check(|| {
+    let outcomes = &[
+        "1 published, 1 read",
+        "2 published, 1 read",
+        "2 published, 2 read",
+    ];
+    Model {
+        preemptions: 2,
+        executions: 7000,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = topology(1);
         let (_, worker) = topology.stage("members").workers();
         let (_, mut other) = topology.stage("other").consumer();
         let (_bus, mut producer) = start(topology);
         producer.try_publish(1).unwrap();
         drop(other.try_read().unwrap());
-        let members = [worker.clone(), worker].map(|mut worker| thread::spawn(move || read_one(&mut worker).ok()));
+        let members = [worker.clone(), worker]
+            .map(|mut worker| thread::spawn(move || read_one(&mut worker).ok()));
         let second = attempt(|| producer.try_publish(2));
         yield_now();
         let read = members.map(|member| member.join().unwrap());
-        saw(format!("{} published, {} read", 1 + usize::from(second.is_some()), read.iter().flatten().count()));
+        saw(format!(
+            "{} published, {} read",
+            1 + usize::from(second.is_some()),
+            read.iter().flatten().count()
+        ));
     });
 }

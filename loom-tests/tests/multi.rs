@@ -16,12 +16,18 @@ fn read_on(reader: &mut Consumer<u64>, read: &mut Vec<u64>) {
 #[test]
 fn last_place() {
     let outcomes = &["1 accepted", "2 accepted"];
-    Model { preemptions: 3, executions: 7000, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 7000,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::multi(trying(1), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();
         let (_bus, producer) = start(topology);
-        let writers = [(1, producer.clone()), (2, producer)]
-            .map(|(event, mut producer)| thread::spawn(move || attempt(|| producer.try_publish(event)).map(|_| event)));
+        let writers = [(1, producer.clone()), (2, producer)].map(|(event, mut producer)| {
+            thread::spawn(move || attempt(|| producer.try_publish(event)).map(|_| event))
+        });
         let mut read = Vec::new();
         for _ in 0..2 {
             yield_now();
@@ -40,7 +46,12 @@ fn last_place() {
 #[test]
 fn abandoned() {
     let outcomes = &["the first", "the second"];
-    Model { preemptions: 3, executions: 10000, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 10000,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::multi(trying(2), || 0).unwrap();
         let (stage, mut reader) = topology.stage("reader").consumer();
         let (_, mut next) = topology.stage("next").after([stage]).consumer();
@@ -55,7 +66,11 @@ fn abandoned() {
             read_on(&mut next, &mut read_next);
         }
         abandoning.join().unwrap();
-        saw(if publishing.join().unwrap().get() == 1 { "the first" } else { "the second" });
+        saw(if publishing.join().unwrap().get() == 1 {
+            "the first"
+        } else {
+            "the second"
+        });
         for _ in 0..2 {
             read_on(&mut reader, &mut read);
             read_on(&mut next, &mut read_next);
@@ -68,7 +83,12 @@ fn abandoned() {
 #[test]
 fn abandoned_slot_is_reused() {
     let outcomes = &["Full", "read [2]", "read []"];
-    Model { preemptions: 3, executions: 500, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 500,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::multi(trying(1), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();
         let (_bus, mut producer) = start(topology);

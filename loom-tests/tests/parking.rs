@@ -7,19 +7,32 @@ use ringway::{Bus, BusConfig, Ended, Topology, Wait};
 
 /// Notes whether a stage ever slept.
 fn saw_stage(bus: &Bus<u64>, stage: usize) {
-    saw(if bus.stats().stages[stage].parks > 0 { "slept" } else { "awake" });
+    saw(if bus.stats().stages[stage].parks > 0 {
+        "slept"
+    } else {
+        "awake"
+    });
 }
 
 /// Notes whether the producer ever slept.
 fn saw_producer(bus: &Bus<u64>) {
-    saw(if bus.stats().producers[0].parks > 0 { "slept" } else { "awake" });
+    saw(if bus.stats().producers[0].parks > 0 {
+        "slept"
+    } else {
+        "awake"
+    });
 }
 
 /// A reader sleeps until something is published, and until the bus closes.
 #[test]
 fn reader() {
     let outcomes = &["awake", "slept"];
-    Model { preemptions: 3, executions: 100, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 100,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::single(trying(1), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").wait(Wait::Park).consumer_mut();
         let (bus, mut producer) = start(topology);
@@ -38,20 +51,31 @@ fn reader() {
 #[test]
 fn producer() {
     let outcomes = &["awake", "slept"];
-    Model { preemptions: 3, executions: 90, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 90,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::single(trying(1), || 0).unwrap();
         topology.producer_wait(Wait::Park);
         let (_, mut reader) = topology.stage("reader").consumer_mut();
         let (bus, mut producer) = start(topology);
         producer.try_publish(1).unwrap();
         let reading = thread::spawn(move || {
-            assert_eq!(reader.try_read().unwrap().drain().collect::<Vec<u64>>(), [1]);
+            assert_eq!(
+                reader.try_read().unwrap().drain().collect::<Vec<u64>>(),
+                [1]
+            );
             reader
         });
         producer.publish(2).unwrap();
         saw_producer(&bus);
         let mut reader = reading.join().unwrap();
-        assert_eq!(reader.try_read().unwrap().drain().collect::<Vec<u64>>(), [2]);
+        assert_eq!(
+            reader.try_read().unwrap().drain().collect::<Vec<u64>>(),
+            [2]
+        );
     });
 }
 
@@ -60,7 +84,12 @@ fn producer() {
 #[test]
 fn producer_of_two() {
     let outcomes = &["awake", "slept"];
-    Model { preemptions: 3, executions: 3000, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 3000,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::single(trying(2), || 0).unwrap();
         topology.producer_wait(Wait::Park);
         let (_, mut reader) = topology.stage("reader").batch_max(1).consumer();
@@ -81,7 +110,12 @@ fn producer_of_two() {
 #[test]
 fn both() {
     let outcomes = &["awake", "slept"];
-    Model { preemptions: 2, executions: 5000, outcomes }.check(|| {
+    Model {
+        preemptions: 2,
+        executions: 5000,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::single(parking(1), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer_mut();
         let (bus, mut producer) = start(topology);
@@ -103,14 +137,27 @@ fn both() {
 #[test]
 fn stage_behind_stage() {
     let outcomes = &["awake", "slept"];
-    Model { preemptions: 3, executions: 90, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 90,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::single(trying(1), || 0).unwrap();
         let (first, mut reader) = topology.stage("first").consumer_mut();
-        let (_, mut next) = topology.stage("next").after([first]).wait(Wait::Park).consumer();
+        let (_, mut next) = topology
+            .stage("next")
+            .after([first])
+            .wait(Wait::Park)
+            .consumer();
         let (bus, mut producer) = start(topology);
         producer.try_publish(1).unwrap();
         let reading = thread::spawn(move || {
-            reader.try_read().unwrap().iter_mut().for_each(|event| *event += 10);
+            reader
+                .try_read()
+                .unwrap()
+                .iter_mut()
+                .for_each(|event| *event += 10);
             reader
         });
         assert!(next.read().unwrap().iter().eq(&[11]));
@@ -123,7 +170,12 @@ fn stage_behind_stage() {
 #[test]
 fn tasks() {
     let outcomes = &["awake", "slept"];
-    Model { preemptions: 3, executions: 7000, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 7000,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::single(parking(1), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").async_consumer();
         let (bus, mut producer) = start(topology);
@@ -145,8 +197,16 @@ fn tasks() {
 #[test]
 fn several_on_one_word() {
     let outcomes = &["0 slept", "1 slept", "2 slept"];
-    Model { preemptions: 3, executions: 10000, outcomes }.check(|| {
-        let config = BusConfig { wait: Wait::Park, ..trying(1) };
+    Model {
+        preemptions: 3,
+        executions: 10000,
+        outcomes,
+    }
+    .check(|| {
+        let config = BusConfig {
+            wait: Wait::Park,
+            ..trying(1)
+        };
         let mut topology = Topology::single(config, || 0).unwrap();
         topology.producer_wait(Wait::BusySpin);
         let readers = ["one", "two"].map(|name| topology.stage(name).consumer().1);
@@ -159,7 +219,12 @@ fn several_on_one_word() {
         });
         producer.try_publish(1).unwrap();
         let readers = readers.map(|reader| reader.join().unwrap());
-        let slept = bus.stats().stages.iter().filter(|stage| stage.parks > 0).count();
+        let slept = bus
+            .stats()
+            .stages
+            .iter()
+            .filter(|stage| stage.parks > 0)
+            .count();
         saw(format!("{slept} slept"));
         drop(readers);
     });

@@ -20,12 +20,19 @@ fn read_all(reader: &mut Consumer<u64>) -> (Vec<u64>, Ended) {
 #[test]
 fn close_races_with_claim() {
     let outcomes = &["accepted 0", "accepted 1", "accepted 2"];
-    Model { preemptions: 2, executions: 4000, outcomes }.check(|| {
+    Model {
+        preemptions: 2,
+        executions: 4000,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::multi(trying(2), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").wait(Wait::Park).consumer();
         let (bus, mut producer) = start(topology);
         let writer = thread::spawn(move || {
-            let accepted: Vec<u64> = (1..=2).filter(|&event| producer.try_publish(event).is_ok()).collect();
+            let accepted: Vec<u64> = (1..=2)
+                .filter(|&event| producer.try_publish(event).is_ok())
+                .collect();
             (producer, accepted)
         });
         let reading = thread::spawn(move || read_all(&mut reader));
@@ -47,7 +54,12 @@ fn last_producer_closes() {
         "read Some([2, 1]), then []",
         "read Some([2]), then [1]",
     ];
-    Model { preemptions: 3, executions: 8000, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 8000,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::multi(trying(2), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();
         let (_bus, producer) = start(topology);
@@ -55,8 +67,14 @@ fn last_producer_closes() {
             thread::spawn(move || assert!(producer.try_publish(event).is_ok()))
         };
         let writers = [publish(producer.clone(), 1), publish(producer, 2)];
-        let early = attempt(|| reader.try_read().map(|batch| batch.iter().copied().collect::<Vec<u64>>()));
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        let early = attempt(|| {
+            reader
+                .try_read()
+                .map(|batch| batch.iter().copied().collect::<Vec<u64>>())
+        });
+        writers
+            .into_iter()
+            .for_each(|writer| writer.join().unwrap());
         let (late, ended) = read_all(&mut reader);
         saw(format!("read {early:?}, then {late:?}"));
         let mut read = [early.unwrap_or_default(), late].concat();
@@ -69,12 +87,20 @@ fn last_producer_closes() {
 #[test]
 fn single_producer_answers_close() {
     let outcomes = &["accepted 0", "accepted 1", "accepted 2"];
-    Model { preemptions: 2, executions: 30000, outcomes }.check(|| {
+    Model {
+        preemptions: 2,
+        executions: 30000,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::single(trying(2), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").wait(Wait::Park).consumer();
         let (bus, mut producer) = start(topology);
-        let writer =
-            thread::spawn(move || (1..=2).filter(|&event| producer.try_publish(event).is_ok()).collect::<Vec<u64>>());
+        let writer = thread::spawn(move || {
+            (1..=2)
+                .filter(|&event| producer.try_publish(event).is_ok())
+                .collect::<Vec<u64>>()
+        });
         bus.close();
         let end = read_all(&mut reader);
         let accepted = writer.join().unwrap();
@@ -87,7 +113,12 @@ fn single_producer_answers_close() {
 #[test]
 fn close_wakes_producer() {
     let outcomes = &["awake", "slept"];
-    Model { preemptions: 4, executions: 100, outcomes }.check(|| {
+    Model {
+        preemptions: 4,
+        executions: 100,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::single(parking(1), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();
         let (bus, mut producer) = start(topology);
@@ -100,15 +131,29 @@ fn close_wakes_producer() {
         let producer = writer.join().unwrap();
         assert!(producer.is_closed());
         assert_eq!(read_all(&mut reader), (vec![1], Ended::Drained));
-        saw(if bus.stats().producers[0].parks > 0 { "slept" } else { "awake" });
+        saw(if bus.stats().producers[0].parks > 0 {
+            "slept"
+        } else {
+            "awake"
+        });
     });
 }
 
 /// `halt` wakes a reader and a producer that sleep.
 #[test]
 fn halt_wakes_everybody() {
-    let outcomes = &["slept 0 and 0", "slept 0 and 1", "slept 1 and 0", "slept 1 and 1"];
-    Model { preemptions: 3, executions: 20_000, outcomes }.check(|| {
+    let outcomes = &[
+        "slept 0 and 0",
+        "slept 0 and 1",
+        "slept 1 and 0",
+        "slept 1 and 1",
+    ];
+    Model {
+        preemptions: 3,
+        executions: 20_000,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::multi(parking(1), || 0).unwrap();
         let (first, reader) = topology.stage("first").consumer();
         let (_, mut next) = topology.stage("next").after([first]).consumer();
@@ -122,7 +167,11 @@ fn halt_wakes_everybody() {
         bus.halt();
         assert_eq!(reading.join().unwrap(), (vec![], Ended::Halted));
         let producer = writer.join().unwrap();
-        saw(format!("slept {} and {}", bus.stats().stages[1].parks.min(1), bus.stats().producers[0].parks.min(1)));
+        saw(format!(
+            "slept {} and {}",
+            bus.stats().stages[1].parks.min(1),
+            bus.stats().producers[0].parks.min(1)
+        ));
         drop((producer, reader));
     });
 }

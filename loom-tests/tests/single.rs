@@ -8,11 +8,23 @@ use ringway::{Topology, spsc};
 /// Two events share one slot: the reader sees each of them whole, and the producer does not overwrite the first too early.
 #[test]
 fn slot_is_reused() {
-    let outcomes = &["published 1, read 0", "published 1, read 1", "published 2, read 1", "published 2, read 2"];
-    Model { preemptions: 4, executions: 200, outcomes }.check(|| {
+    let outcomes = &[
+        "published 1, read 0",
+        "published 1, read 1",
+        "published 2, read 1",
+        "published 2, read 2",
+    ];
+    Model {
+        preemptions: 4,
+        executions: 200,
+        outcomes,
+    }
+    .check(|| {
         let (mut producer, mut reader) = spsc(1);
         let writer = thread::spawn(move || {
-            (1..=2).take_while(|&event| attempt(|| producer.try_publish(event)).is_some()).count()
+            (1..=2)
+                .take_while(|&event| attempt(|| producer.try_publish(event)).is_some())
+                .count()
         });
         let mut read = Vec::new();
         for _ in 0..3 {
@@ -21,7 +33,11 @@ fn slot_is_reused() {
             }
         }
         assert!([1, 2].starts_with(&read), "read {read:?}");
-        saw(format!("published {}, read {}", writer.join().unwrap(), read.len()));
+        saw(format!(
+            "published {}, read {}",
+            writer.join().unwrap(),
+            read.len()
+        ));
     });
 }
 
@@ -29,7 +45,12 @@ fn slot_is_reused() {
 #[test]
 fn pipeline() {
     let outcomes = &["read 0", "read 1", "read 2"];
-    Model { preemptions: 3, executions: 3000, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 3000,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::single(trying(1), || 0).unwrap();
         let (edited, mut editor) = topology.stage("editor").consumer_mut();
         let (_, mut reader) = topology.stage("reader").after([edited]).consumer();
@@ -69,18 +90,34 @@ fn dropped_claim() {
         "read [], then [1]",
         "read [], then []",
     ];
-    Model { preemptions: 3, executions: 100, outcomes }.check(|| {
+    Model {
+        preemptions: 3,
+        executions: 100,
+        outcomes,
+    }
+    .check(|| {
         let mut topology = Topology::single(trying(2), || 0).unwrap();
         let (_, mut reader) = topology.stage("reader").consumer();
         let (_bus, mut producer) = start(topology);
         let writer = thread::spawn(move || {
-            producer.try_claim(2).unwrap().iter_mut().for_each(|slot| *slot = 9);
+            producer
+                .try_claim(2)
+                .unwrap()
+                .iter_mut()
+                .for_each(|slot| *slot = 9);
             assert_eq!(producer.try_publish_slice(&[1, 2]), Ok(2));
         });
-        let mut read = || reader.try_read().map_or(Vec::new(), |batch| batch.iter().copied().collect());
+        let mut read = || {
+            reader
+                .try_read()
+                .map_or(Vec::new(), |batch| batch.iter().copied().collect())
+        };
         let first: Vec<u64> = read();
         let second: Vec<u64> = read();
-        assert!([1, 2].starts_with(&[&*first, &*second].concat()), "read {first:?}, then {second:?}");
+        assert!(
+            [1, 2].starts_with(&[&*first, &*second].concat()),
+            "read {first:?}, then {second:?}"
+        );
         saw(format!("read {first:?}, then {second:?}"));
         writer.join().unwrap();
     });

@@ -60,8 +60,16 @@ impl Drop for Freeing<'_> {
         self.counters.count_batch(self.events);
         match self.place {
             Place::Cursor(cursor) => cursor.advance(self.to),
-            Place::Member { group, index, stopped: false } => group.release(index),
-            Place::Member { group, index, stopped: true } => group.hold(index, self.to),
+            Place::Member {
+                group,
+                index,
+                stopped: false,
+            } => group.release(index),
+            Place::Member {
+                group,
+                index,
+                stopped: true,
+            } => group.hold(index, self.to),
         }
         if step("free_unnotified") {
             self.signals.notify(self.signal, self.counters);
@@ -162,7 +170,9 @@ impl<T> Batch<'_, T, Exclusive> {
     where
         T: Default,
     {
-        Drain { events: self.token.iter_mut() }
+        Drain {
+            events: self.token.iter_mut(),
+        }
     }
 }
 
@@ -198,7 +208,10 @@ impl<'b, T> IntoIterator for &'b mut Batch<'_, T, Exclusive> {
 
 impl<T, A: Access> fmt::Debug for Batch<'_, T, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("sequences", &self.sequences()).field("len", &self.len()).finish()
+        f.debug_struct("Batch")
+            .field("sequences", &self.sequences())
+            .field("len", &self.len())
+            .finish()
     }
 }
 

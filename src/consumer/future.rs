@@ -49,7 +49,9 @@ impl<T> AsyncConsumer<T> {
     /// # Errors
     /// The future's output: [`Ended`], once everything that this stage gets was read.
     pub fn read(&mut self) -> ReadFuture<'_, T> {
-        ReadFuture { consumer: Some(&mut self.consumer) }
+        ReadFuture {
+            consumer: Some(&mut self.consumer),
+        }
     }
 
     /// Reads what is there; never waits.
@@ -75,7 +77,9 @@ impl<T> AsyncConsumer<T> {
 
 impl<T> fmt::Debug for AsyncConsumer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AsyncConsumer").field(&self.consumer).finish()
+        f.debug_tuple("AsyncConsumer")
+            .field(&self.consumer)
+            .finish()
     }
 }
 

@@ -72,7 +72,13 @@ pub struct Consumer<T, A: Access = Shared> {
 impl<T, A: Access> Consumer<T, A> {
     pub(crate) fn new(reader: Reader<T>, waiter: Waiter) -> Self {
         let next = reader.entry().cursor.own_position();
-        Self { reader, waiter, next, retired: false, access: PhantomData }
+        Self {
+            reader,
+            waiter,
+            next,
+            retired: false,
+            access: PhantomData,
+        }
     }
 
     /// Reads what is there, at most `batch_max` events; never waits.
@@ -95,7 +101,9 @@ impl<T, A: Access> Consumer<T, A> {
     /// [`Ended`], once everything that this stage gets was read.
     #[inline]
     pub fn read(&mut self) -> Result<Batch<'_, T, A>, Ended> {
-        let readable = self.readable(None).map_err(ReadDeadlineError::without_deadline)?;
+        let readable = self
+            .readable(None)
+            .map_err(ReadDeadlineError::without_deadline)?;
         Ok(self.take(readable))
     }
 
@@ -104,7 +112,10 @@ impl<T, A: Access> Consumer<T, A> {
     /// # Errors
     /// [`ReadDeadlineError`].
     #[inline]
-    pub fn read_deadline(&mut self, deadline: Instant) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
+    pub fn read_deadline(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
         let readable = self.readable(Some(deadline))?;
         Ok(self.take(readable))
     }
@@ -119,8 +130,15 @@ impl<T, A: Access> Consumer<T, A> {
     #[cold]
     #[inline(never)]
     fn wait(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
-        let Self { reader, waiter, next, .. } = self;
-        match reader.wait(waiter, deadline, &reader.entry().cursor.counters, || reader.look(*next)) {
+        let Self {
+            reader,
+            waiter,
+            next,
+            ..
+        } = self;
+        match reader.wait(waiter, deadline, &reader.entry().cursor.counters, || {
+            reader.look(*next)
+        }) {
             None => Err(ReadDeadlineError::TimedOut),
             Some(found) => found.map_err(|stop| ReadDeadlineError::Ended(self.end(stop))),
         }
@@ -131,7 +149,8 @@ impl<T, A: Access> Consumer<T, A> {
     #[cold]
     fn end(&mut self, stop: Stop) -> Ended {
         if matches!(stop, Stop::Upstream(_)) && !std::mem::replace(&mut self.retired, true) {
-            self.reader.retire(None, &self.reader.entry().cursor.counters);
+            self.reader
+                .retire(None, &self.reader.entry().cursor.counters);
         }
         self.reader.ended(stop)
     }
@@ -139,8 +158,15 @@ impl<T, A: Access> Consumer<T, A> {
     /// For a task: registers its waker when there is nothing.
     fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<Result<Readable, Ended>> {
         self.settle();
-        let Self { reader, waiter, next, .. } = self;
-        let found = reader.poll(waiter, context, &reader.entry().cursor.counters, || reader.look(*next));
+        let Self {
+            reader,
+            waiter,
+            next,
+            ..
+        } = self;
+        let found = reader.poll(waiter, context, &reader.entry().cursor.counters, || {
+            reader.look(*next)
+        });
         found.map(|found| found.map_err(|stop| self.end(stop)))
     }
 
@@ -166,7 +192,9 @@ impl<T, A: Access> Consumer<T, A> {
         let cursor = &self.reader.entry().cursor;
         if cursor.own_position() != self.next {
             cursor.advance(self.next);
-            self.reader.signals().notify(self.reader.signal(), &cursor.counters);
+            self.reader
+                .signals()
+                .notify(self.reader.signal(), &cursor.counters);
         }
     }
 }
@@ -174,13 +202,17 @@ impl<T, A: Access> Consumer<T, A> {
 impl<T, A: Access> Drop for Consumer<T, A> {
     fn drop(&mut self) {
         if !self.retired && step("retire_consumer") {
-            self.reader.retire(None, &self.reader.entry().cursor.counters);
+            self.reader
+                .retire(None, &self.reader.entry().cursor.counters);
         }
     }
 }
 
 impl<T, A: Access> fmt::Debug for Consumer<T, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer").field("next", &self.next).field("lag", &self.lag()).finish_non_exhaustive()
+        f.debug_struct("Consumer")
+            .field("next", &self.next)
+            .field("lag", &self.lag())
+            .finish_non_exhaustive()
     }
 }

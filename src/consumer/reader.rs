@@ -53,7 +53,14 @@ impl<T> Reader<T> {
 
     /// Another reader of the same stage.
     pub(crate) fn duplicate(&self) -> Self {
-        Self::new(&self.ring, &self.signals, self.names.clone(), self.index, self.batch_max as usize, self.tail_pauses)
+        Self::new(
+            &self.ring,
+            &self.signals,
+            self.names.clone(),
+            self.index,
+            self.batch_max as usize,
+            self.tail_pauses,
+        )
     }
 
     #[inline(always)]
@@ -127,8 +134,14 @@ impl<T> Reader<T> {
             Stop::Drained => Ended::Drained,
             Stop::Halted => Ended::Halted,
             Stop::Upstream(index) => {
-                let name = self.names.iter().find(|(entry, _)| *entry == index).map(|(_, name)| &**name);
-                Ended::Upstream { stage: name.unwrap_or_default().to_owned() }
+                let name = self
+                    .names
+                    .iter()
+                    .find(|(entry, _)| *entry == index)
+                    .map(|(_, name)| &**name);
+                Ended::Upstream {
+                    stage: name.unwrap_or_default().to_owned(),
+                }
             }
             Stop::Empty(_) => unreachable!("nothing to read now is not an end"),
         }

@@ -56,7 +56,13 @@ impl<T, A: Access> Worker<T, A> {
     /// The first member of a group; every other one is its clone.
     pub(crate) fn new(reader: Reader<T>, waiter: Waiter) -> Self {
         let member = group(&reader).enter();
-        Self { reader, waiter, member, left: None, access: PhantomData }
+        Self {
+            reader,
+            waiter,
+            member,
+            left: None,
+            access: PhantomData,
+        }
     }
 
     /// Reads a share of what is there; never waits.
@@ -78,7 +84,9 @@ impl<T, A: Access> Worker<T, A> {
     /// [`Ended`], once everything that this stage gets was taken by its members.
     #[inline]
     pub fn read(&mut self) -> Result<Batch<'_, T, A>, Ended> {
-        let share = self.share(None).map_err(ReadDeadlineError::without_deadline)?;
+        let share = self
+            .share(None)
+            .map_err(ReadDeadlineError::without_deadline)?;
         Ok(self.take(share))
     }
 
@@ -87,7 +95,10 @@ impl<T, A: Access> Worker<T, A> {
     /// # Errors
     /// [`ReadDeadlineError`].
     #[inline]
-    pub fn read_deadline(&mut self, deadline: Instant) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
+    pub fn read_deadline(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Batch<'_, T, A>, ReadDeadlineError> {
         let share = self.share(Some(deadline))?;
         Ok(self.take(share))
     }
@@ -104,7 +115,12 @@ impl<T, A: Access> Worker<T, A> {
         if stop.is_end() {
             return Err(ReadDeadlineError::Ended(self.end(stop)));
         }
-        let Self { reader, waiter, member, .. } = self;
+        let Self {
+            reader,
+            waiter,
+            member,
+            ..
+        } = self;
         let counters = &group(reader).member(*member).counters;
         match reader.wait(waiter, deadline, counters, || look(reader, *member)) {
             None => Err(ReadDeadlineError::TimedOut),
@@ -150,7 +166,9 @@ impl<T, A: Access> Worker<T, A> {
         let group = group(&self.reader);
         if group.member(self.member).holds() {
             group.release(self.member);
-            self.reader.signals().notify(self.reader.signal(), &group.member(self.member).counters);
+            self.reader
+                .signals()
+                .notify(self.reader.signal(), &group.member(self.member).counters);
         }
     }
 
@@ -165,7 +183,11 @@ impl<T, A: Access> Worker<T, A> {
         // worker is borrowed mutably so long. With exclusive access the group is the only stage (`spmc`, `mpmc`).
         let token = unsafe { ReadToken::mint(&ring.slots, range.clone(), ring.core.has_gaps()) };
         let freeing = Freeing {
-            place: Place::Member { group, index: self.member, stopped: false },
+            place: Place::Member {
+                group,
+                index: self.member,
+                stopped: false,
+            },
             to: range.end,
             events: token.live(),
             signals: self.reader.signals(),
@@ -191,7 +213,10 @@ impl<T, A: Access> Worker<T, A> {
 /// The entry of a worker's stage is that of a group from the start.
 #[inline]
 fn group<T>(reader: &Reader<T>) -> &Group {
-    reader.entry().group().expect("the entry of a worker is that of a group")
+    reader
+        .entry()
+        .group()
+        .expect("the entry of a worker is that of a group")
 }
 
 /// Takes a fair share of what is there for a member.
@@ -209,7 +234,9 @@ fn look<T>(reader: &Reader<T>, member: usize) -> Result<Share, Stop> {
                 start = now;
                 // what it held for a moment may have held others back
                 if step("lost_claim_unnotified") {
-                    reader.signals().notify(reader.signal(), &group.member(member).counters);
+                    reader
+                        .signals()
+                        .notify(reader.signal(), &group.member(member).counters);
                 }
             }
         }
@@ -222,7 +249,13 @@ impl<T, A: Access> Clone for Worker<T, A> {
         match self.left {
             None => Self::new(reader, waiter),
             // a group that was left stays ended: the clone is no member either
-            left => Self { reader, waiter, member: self.member, left, access: PhantomData },
+            left => Self {
+                reader,
+                waiter,
+                member: self.member,
+                left,
+                access: PhantomData,
+            },
         }
     }
 }
@@ -237,6 +270,9 @@ impl<T, A: Access> Drop for Worker<T, A> {
 
 impl<T, A: Access> fmt::Debug for Worker<T, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("member", &self.member).field("lag", &self.lag()).finish_non_exhaustive()
+        f.debug_struct("Worker")
+            .field("member", &self.member)
+            .field("lag", &self.lag())
+            .finish_non_exhaustive()
     }
 }

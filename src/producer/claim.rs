@@ -101,7 +101,8 @@ impl<T, K: ProducerKind> Claim<'_, T, K> {
     /// Publishes all of them.
     pub fn publish(self) -> SequenceRange {
         let range = self.claimed.publish();
-        self.notifier.count_chunk(range.end - range.start, range.end);
+        self.notifier
+            .count_chunk(range.end - range.start, range.end);
         SequenceRange::new(range)
     }
 }
@@ -117,7 +118,9 @@ impl<'c, T, K: ProducerKind> IntoIterator for &'c mut Claim<'_, T, K> {
 
 impl<T, K: ProducerKind> fmt::Debug for Claim<'_, T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim").field("sequences", &self.sequences()).finish_non_exhaustive()
+        f.debug_struct("Claim")
+            .field("sequences", &self.sequences())
+            .finish_non_exhaustive()
     }
 }
 

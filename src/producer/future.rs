@@ -1,7 +1,8 @@
 //! A publication that waits as a task.
 
 use crate::error::PublishError;
-use crate::producer::{Producer, ProducerKind, Single, look_for_room};
+use crate::producer::publish::look_for_room;
+use crate::producer::{Producer, ProducerKind, Single};
 use crate::sequence::Sequence;
 use std::fmt;
 use std::pin::Pin;
@@ -26,8 +27,16 @@ impl<T, K: ProducerKind> Future for PublishFuture<'_, T, K> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         assert!(self.event.is_some(), "polled after it was ready"); // before a slot is claimed, which would stay unpublished
         self.producer.note_thread();
-        let Producer { sequencer, ring, waiter, counters, .. } = &mut *self.producer;
-        let found = waiter.poll(context, counters, || look_for_room(sequencer, &ring.core, 1, 1));
+        let Producer {
+            sequencer,
+            ring,
+            waiter,
+            counters,
+            ..
+        } = &mut *self.producer;
+        let found = waiter.poll(context, counters, || {
+            look_for_room(sequencer, &ring.core, 1, 1)
+        });
         found.map(|grant| {
             let event = self.event.take().expect("polled after it was ready");
             match grant {
@@ -49,6 +58,8 @@ impl<T, K: ProducerKind> Drop for PublishFuture<'_, T, K> {
 
 impl<T, K: ProducerKind> fmt::Debug for PublishFuture<'_, T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PublishFuture").field("producer", &self.producer).finish_non_exhaustive()
+        f.debug_struct("PublishFuture")
+            .field("producer", &self.producer)
+            .finish_non_exhaustive()
     }
 }

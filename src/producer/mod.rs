@@ -3,26 +3,27 @@
 mod claim;
 mod future;
 mod kind;
+mod publish;
 
 pub use claim::Claim;
 pub use future::PublishFuture;
 pub use kind::{Multi, ProducerKind, Single};
 
 use crate::config::Wait;
-use crate::error::{BatchError, ClaimError, Error, ErrorKind, PublishDeadlineError, PublishError, TryPublishError};
+use crate::error::{
+    BatchError, ClaimError, Error, ErrorKind, PublishDeadlineError, PublishError, TryPublishError,
+};
+use crate::ring::Ring;
 use crate::ring::cursor::Counters;
 use crate::ring::multi::MultiSequencer;
-use crate::ring::sequencer::{Refused, Sequencer};
-use crate::ring::{Core, Ring};
+use crate::ring::sequencer::Sequencer;
 use crate::sequence::Sequence;
-use crate::sync::{Arc, thread_mark, thread_number};
-use crate::wait::context::{Inside, is_inside};
-use crate::wait::signal::{Signal, Signals};
-use crate::wait::{Look, Waiter};
-use claim::Notifier;
+use crate::sync::{Arc, thread_number};
+use crate::wait::Waiter;
+use crate::wait::signal::Signals;
 use crossbeam_utils::CachePadded;
+use publish::{ITERATED_MAX, Until};
 use std::fmt;
-use std::mem::needs_drop;
 use std::time::Instant;
 
 /// The writing end of a bus.
@@ -84,18 +85,6 @@ pub struct Producer<T, K: ProducerKind = Single> {
 /// No thread has this number.
 const NOBODY: u64 = u64::MAX;
 
-/// The most events of an iterator in one chunk: what it yields is the user's code, which other producers, whose sequences
-/// come later, and sleeping readers wait for.
-const ITERATED_MAX: u64 = 64;
-
-/// How long a call may wait.
-#[derive(Clone, Copy)]
-enum Until {
-    Now,
-    Forever,
-    Deadline(Instant),
-}
-
 impl<T, K: ProducerKind> Producer<T, K> {
     /// The first producer of a ring; every other one is its clone.
     pub(crate) fn new(ring: &Arc<Ring<T>>, signals: &Arc<Signals>, wait: Wait) -> Self {
@@ -122,7 +111,9 @@ impl<T, K: ProducerKind> Producer<T, K> {
     pub fn free(&self) -> usize {
         let core = &self.ring.core;
         let position = core.position();
-        core.capacity().saturating_sub(position.saturating_sub(core.table.least(position).position)) as usize
+        core.capacity()
+            .saturating_sub(position.saturating_sub(core.table.least(position).position))
+            as usize
     }
 
     /// Whether publishing fails from now on: the bus was closed or halted, or nobody is left to read.
@@ -155,10 +146,11 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// [`PublishError`], with the event.
     #[inline]
     pub fn publish(&mut self, event: T) -> Result<Sequence, PublishError<T>> {
-        self.put(event, Until::Forever).map_err(|(event, reason)| match reason {
-            ClaimError::WouldDeadlock => PublishError::WouldDeadlock(event),
-            _ => PublishError::Closed(event),
-        })
+        self.put(event, Until::Forever)
+            .map_err(|(event, reason)| match reason {
+                ClaimError::WouldDeadlock => PublishError::WouldDeadlock(event),
+                _ => PublishError::Closed(event),
+            })
     }
 
     /// Publishes an event if there is room.
@@ -167,10 +159,11 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// [`TryPublishError`], with the event.
     #[inline]
     pub fn try_publish(&mut self, event: T) -> Result<Sequence, TryPublishError<T>> {
-        self.put(event, Until::Now).map_err(|(event, reason)| match reason {
-            ClaimError::Full => TryPublishError::Full(event),
-            _ => TryPublishError::Closed(event),
-        })
+        self.put(event, Until::Now)
+            .map_err(|(event, reason)| match reason {
+                ClaimError::Full => TryPublishError::Full(event),
+                _ => TryPublishError::Closed(event),
+            })
     }
 
     /// Publishes an event; waits while the ring is full, up to `deadline`.
@@ -178,8 +171,13 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// # Errors
     /// [`PublishDeadlineError`], with the event.
     #[inline]
-    pub fn publish_deadline(&mut self, event: T, deadline: Instant) -> Result<Sequence, PublishDeadlineError<T>> {
-        self.put(event, Until::Deadline(deadline)).map_err(|(event, reason)| deadline_error(event, reason))
+    pub fn publish_deadline(
+        &mut self,
+        event: T,
+        deadline: Instant,
+    ) -> Result<Sequence, PublishDeadlineError<T>> {
+        self.put(event, Until::Deadline(deadline))
+            .map_err(|(event, reason)| deadline_error(event, reason))
     }
 
     /// Publishes an event that `write` makes from the old content of its slot, in place: nothing is moved or dropped. Waits while
@@ -190,11 +188,15 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// # Errors
     /// [`PublishError`]; `write` was not called.
     #[inline]
-    pub fn publish_with(&mut self, write: impl FnOnce(&mut T)) -> Result<Sequence, PublishError<()>> {
-        self.put_with(write, Until::Forever).map_err(|reason| match reason {
-            ClaimError::WouldDeadlock => PublishError::WouldDeadlock(()),
-            _ => PublishError::Closed(()),
-        })
+    pub fn publish_with(
+        &mut self,
+        write: impl FnOnce(&mut T),
+    ) -> Result<Sequence, PublishError<()>> {
+        self.put_with(write, Until::Forever)
+            .map_err(|reason| match reason {
+                ClaimError::WouldDeadlock => PublishError::WouldDeadlock(()),
+                _ => PublishError::Closed(()),
+            })
     }
 
     /// [`publish_with`](Self::publish_with) if there is room.
@@ -202,11 +204,15 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// # Errors
     /// [`TryPublishError`]; `write` was not called.
     #[inline]
-    pub fn try_publish_with(&mut self, write: impl FnOnce(&mut T)) -> Result<Sequence, TryPublishError<()>> {
-        self.put_with(write, Until::Now).map_err(|reason| match reason {
-            ClaimError::Full => TryPublishError::Full(()),
-            _ => TryPublishError::Closed(()),
-        })
+    pub fn try_publish_with(
+        &mut self,
+        write: impl FnOnce(&mut T),
+    ) -> Result<Sequence, TryPublishError<()>> {
+        self.put_with(write, Until::Now)
+            .map_err(|reason| match reason {
+                ClaimError::Full => TryPublishError::Full(()),
+                _ => TryPublishError::Closed(()),
+            })
     }
 
     /// [`publish_with`](Self::publish_with), waiting no longer than `deadline`.
@@ -219,7 +225,8 @@ impl<T, K: ProducerKind> Producer<T, K> {
         write: impl FnOnce(&mut T),
         deadline: Instant,
     ) -> Result<Sequence, PublishDeadlineError<()>> {
-        self.put_with(write, Until::Deadline(deadline)).map_err(|reason| deadline_error((), reason))
+        self.put_with(write, Until::Deadline(deadline))
+            .map_err(|reason| deadline_error((), reason))
     }
 
     /// Publishes every event of an iterator, in order, in chunks of at most 64; waits while the ring is full.
@@ -258,7 +265,11 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// # Errors
     /// [`BatchError`] when the bus closes or the deadline passes meanwhile.
     #[inline]
-    pub fn publish_batch_deadline<I>(&mut self, events: I, deadline: Instant) -> Result<usize, BatchError>
+    pub fn publish_batch_deadline<I>(
+        &mut self,
+        events: I,
+        deadline: Instant,
+    ) -> Result<usize, BatchError>
     where
         I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     {
@@ -294,7 +305,11 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// # Errors
     /// [`BatchError`] when the bus closes or the deadline passes meanwhile.
     #[inline]
-    pub fn publish_slice_deadline(&mut self, events: &[T], deadline: Instant) -> Result<usize, BatchError>
+    pub fn publish_slice_deadline(
+        &mut self,
+        events: &[T],
+        deadline: Instant,
+    ) -> Result<usize, BatchError>
     where
         T: Copy,
     {
@@ -324,7 +339,11 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// # Errors
     /// [`ClaimError`].
     #[inline]
-    pub fn claim_deadline(&mut self, count: usize, deadline: Instant) -> Result<Claim<'_, T, K>, ClaimError> {
+    pub fn claim_deadline(
+        &mut self,
+        count: usize,
+        deadline: Instant,
+    ) -> Result<Claim<'_, T, K>, ClaimError> {
         self.claim_until(count, Until::Deadline(deadline))
     }
 
@@ -339,174 +358,18 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// # Errors
     /// The future's output: [`PublishError::Closed`] with the event.
     pub fn publish_async(&mut self, event: T) -> PublishFuture<'_, T, K> {
-        PublishFuture { producer: self, event: Some(event) }
-    }
-
-    #[inline(always)]
-    fn reserve(&mut self, least: u64, most: u64, until: Until) -> Result<Grant<K>, ClaimError> {
-        match self.reserve_known(most) {
-            Some(grant) => Ok(grant),
-            None => self.reserve_slowly(least, most, until),
-        }
-    }
-
-    #[inline(always)]
-    fn reserve_known(&mut self, count: u64) -> Option<Grant<K>> {
-        self.note_thread();
-        self.sequencer.reserve_known(&self.ring.core, count)
-    }
-
-    /// A bus that is shut down must know which thread its single producer is used by.
-    #[inline(always)]
-    fn note_thread(&mut self) {
-        if !K::Sequencer::MULTI && self.user != thread_mark() {
-            self.note_user();
-        }
-    }
-
-    #[cold]
-    fn note_user(&mut self) {
-        self.user = thread_number();
-        self.ring.core.note_user(self.user);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn reserve_slowly(&mut self, least: u64, most: u64, until: Until) -> Result<Grant<K>, ClaimError> {
-        let deadline = match (self.sequencer.reserve(&self.ring.core, least, most), until) {
-            (Ok(grant), _) => return Ok(grant),
-            (Err(Refused::Closed), _) => {
-                self.tell_sealed();
-                return Err(ClaimError::Closed);
-            }
-            (_, Until::Now) => return Err(ClaimError::Full),
-            (_, Until::Forever) => None,
-            (_, Until::Deadline(deadline)) => Some(deadline),
-        };
-        if is_inside(self.ring.core.id()) {
-            return Err(ClaimError::WouldDeadlock);
-        }
-        let Self { sequencer, ring, waiter, counters, .. } = self;
-        let found = waiter.wait(deadline, counters, || look_for_room(sequencer, &ring.core, least, most));
-        if matches!(found, Some(Err(_))) {
-            self.tell_sealed();
-        }
-        found.unwrap_or(Err(ClaimError::TimedOut))
-    }
-
-    /// A single producer has just fixed the closing sequence: readers that sleep must see it. Of several producers none does:
-    /// whoever closed the bus has woken everybody.
-    fn tell_sealed(&self) {
-        if !K::Sequencer::MULTI {
-            self.tell_closed();
-        }
-    }
-
-    fn tell_closed(&self) {
-        self.waiter.signals().notify_all(&self.counters);
-    }
-
-    /// Two ways to the same end: a slow one would keep the fast one's values in memory.
-    #[inline(always)]
-    fn put(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
-        match self.reserve_known(1) {
-            Some(grant) => Ok(self.begin(grant, false).put(event)),
-            None => self.put_slowly(event, until),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn put_slowly(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
-        match self.reserve_slowly(1, 1, until) {
-            Ok(grant) => Ok(self.begin(grant, false).put(event)),
-            Err(reason) => Err((event, reason)),
-        }
-    }
-
-    #[inline(always)]
-    fn put_with(&mut self, write: impl FnOnce(&mut T), until: Until) -> Result<Sequence, ClaimError> {
-        let grant = self.reserve(1, 1, until)?;
-        Ok(self.begin(grant, true).put_with(write))
-    }
-
-    #[inline]
-    fn publish_all(
-        &mut self,
-        mut events: impl ExactSizeIterator<Item = T>,
-        chunk_max: u64,
-        until: Until,
-    ) -> Result<usize, BatchError> {
-        let mut published = 0;
-        loop {
-            let most = (events.len() as u64).min(chunk_max).min(self.ring.core.capacity());
-            if most == 0 {
-                return Ok(published);
-            }
-            let grant = match self.reserve(1, most, until) {
-                Ok(grant) => grant,
-                Err(ClaimError::Full) => return Ok(published),
-                Err(reason) => return Err(BatchError { published, reason }),
-            };
-            let mut claim = self.begin(grant, true);
-            let room = claim.len() as u64;
-            let mut done = 0;
-            while done < room {
-                let Some(event) = events.next() else { break };
-                claim.claimed.put(event);
-                done += 1;
-            }
-            claim.notifier.count_chunk(done, claim.sequences().start().get());
-            published += done as usize;
-            if done < room {
-                return Ok(published); // the iterator was shorter than it said
-            }
-        }
-    }
-
-    #[inline]
-    fn claim_until(&mut self, count: usize, until: Until) -> Result<Claim<'_, T, K>, ClaimError> {
-        let capacity = self.capacity();
-        if !(1..=capacity).contains(&count) {
-            return Err(ClaimError::TooLarge { count, capacity });
-        }
-        let grant = self.reserve(count as u64, count as u64, until)?;
-        Ok(self.begin(grant, true))
-    }
-
-    /// `runs_user_code`: while the claim lives the caller may do anything, such as publish through a clone. So may the drop of
-    /// the event that is overwritten.
-    #[inline(always)]
-    fn begin(&mut self, grant: Grant<K>, runs_user_code: bool) -> Claim<'_, T, K> {
-        let bus = self.ring.core.id();
-        Claim {
-            claimed: self.sequencer.claim(&self.ring, grant),
-            notifier: Notifier { signals: self.waiter.signals(), counters: &self.counters },
-            _inside: (K::Sequencer::MULTI && (runs_user_code || needs_drop::<T>())).then(|| Inside::enter(bus)),
+        PublishFuture {
+            producer: self,
+            event: Some(event),
         }
     }
 }
-
-type Grant<K> = <<K as kind::sealed::Sealed>::Sequencer as Sequencer>::Grant;
 
 fn deadline_error<E>(event: E, reason: ClaimError) -> PublishDeadlineError<E> {
     match reason {
         ClaimError::TimedOut => PublishDeadlineError::TimedOut(event),
         ClaimError::WouldDeadlock => PublishDeadlineError::WouldDeadlock(event),
         _ => PublishDeadlineError::Closed(event),
-    }
-}
-
-fn look_for_room<S: Sequencer>(
-    sequencer: &mut S,
-    core: &Core,
-    least: u64,
-    most: u64,
-) -> Look<Result<S::Grant, ClaimError>> {
-    match sequencer.reserve(core, least, most) {
-        Ok(grant) => Ok(Ok(grant)),
-        Err(Refused::Closed) => Ok(Err(ClaimError::Closed)),
-        Err(Refused::Full { behind }) => Err(behind.map(Signal::cursor)),
     }
 }
 
@@ -534,6 +397,9 @@ impl<T, K: ProducerKind> Drop for Producer<T, K> {
 
 impl<T, K: ProducerKind> fmt::Debug for Producer<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer").field("ring", &self.ring).field("is_closed", &self.is_closed()).finish()
+        f.debug_struct("Producer")
+            .field("ring", &self.ring)
+            .field("is_closed", &self.is_closed())
+            .finish()
     }
 }

@@ -64,7 +64,12 @@ pub(crate) struct Barrier {
 
 impl Barrier {
     pub(crate) fn new(upstream: Upstream, tail_pauses: u32) -> Self {
-        Self { upstream, reached: Cell::new(0), at_tail: Cell::new(false), tail_pauses }
+        Self {
+            upstream,
+            reached: Cell::new(0),
+            at_tail: Cell::new(false),
+            tail_pauses,
+        }
     }
 
     /// While events stream, lets producers get ahead before it looks at the lines that they are writing: a reader at their heels
@@ -78,7 +83,12 @@ impl Barrier {
 
     /// What may be read from `next` on, at most `most` sequences and never none.
     #[inline(always)]
-    pub(crate) fn available<T>(&self, ring: &Ring<T>, next: u64, most: u64) -> Result<Readable, Stop> {
+    pub(crate) fn available<T>(
+        &self,
+        ring: &Ring<T>,
+        next: u64,
+        most: u64,
+    ) -> Result<Readable, Stop> {
         if ring.core.is_halted() {
             return Err(Stop::Halted);
         }

@@ -44,13 +44,18 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     pub(crate) fn free() -> Self {
-        Self { word: AtomicU64::new(FREE), counters: Counters::default() }
+        Self {
+            word: AtomicU64::new(FREE),
+            counters: Counters::default(),
+        }
     }
 
     /// Takes a free cursor; it still reads as retired.
     pub(crate) fn take(&self) -> bool {
         // pairs: JOIN (Table::insert): nothing to acquire, a graph's cursor is taken once
-        self.word.compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.word
+            .compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Makes a taken cursor living.
@@ -76,19 +81,22 @@ impl Cursor {
     #[inline(always)]
     pub(crate) fn advance(&self, position: u64) {
         // pairs: CURSOR (load)
-        self.word.store(position, at("cursor_release", Ordering::Release));
+        self.word
+            .store(position, at("cursor_release", Ordering::Release));
     }
 
     /// For the owner, when it touches no slot any more: the position stands for ever.
     pub(crate) fn retire(&self) {
         // pairs: CURSOR (load)
-        self.word.fetch_or(RETIRED, at("retire_release", Ordering::AcqRel));
+        self.word
+            .fetch_or(RETIRED, at("retire_release", Ordering::AcqRel));
     }
 
     /// The same, at a position.
     pub(crate) fn retire_at(&self, position: u64) {
         // pairs: CURSOR (load)
-        self.word.swap(position | RETIRED, at("retire_release", Ordering::AcqRel));
+        self.word
+            .swap(position | RETIRED, at("retire_release", Ordering::AcqRel));
     }
 }
 
@@ -128,7 +136,10 @@ impl Counter {
         // relaxed: a statistic with one writer
         let now = self.0.load(std::sync::atomic::Ordering::Relaxed);
         // relaxed: as above
-        self.0.store(now.wrapping_add(amount), std::sync::atomic::Ordering::Relaxed);
+        self.0.store(
+            now.wrapping_add(amount),
+            std::sync::atomic::Ordering::Relaxed,
+        );
     }
 
     #[inline(always)]

@@ -33,7 +33,10 @@ pub(crate) struct Member {
 
 impl Default for Member {
     fn default() -> Self {
-        Self { held: AtomicU64::new(IDLE), counters: Counters::default() }
+        Self {
+            held: AtomicU64::new(IDLE),
+            counters: Counters::default(),
+        }
     }
 }
 
@@ -91,8 +94,8 @@ impl Group {
             held.store(range.start, at("held_claim_release", Ordering::Release));
         }
         // pairs: CLAIMED (claimed, frontier)
-        let success = at("claim_release", Ordering::AcqRel);
-        let won = self.claimed.compare_exchange(range.start, range.end, success, Ordering::Acquire);
+        let (won, lost) = (at("claim_release", Ordering::AcqRel), Ordering::Acquire);
+        let won = (self.claimed).compare_exchange(range.start, range.end, won, lost);
         if !step("held_late") {
             // the mutant's place for it
             held.store(range.start, Ordering::Relaxed); // relaxed: a mutant
@@ -104,21 +107,34 @@ impl Group {
     #[inline]
     pub(crate) fn release(&self, member: usize) {
         // pairs: HELD (frontier): what the member did to its slots happens before
-        self.member(member).held.store(IDLE, at("held_idle_release", Ordering::Release));
+        self.member(member)
+            .held
+            .store(IDLE, at("held_idle_release", Ordering::Release));
     }
 
     /// The member has finished what it held below `position`, and never finishes that event.
     pub(crate) fn hold(&self, member: usize, position: u64) {
         // pairs: HELD (frontier)
-        self.member(member).held.store(position, at("hold_release", Ordering::Release));
+        self.member(member)
+            .held
+            .store(position, at("hold_release", Ordering::Release));
     }
 
     /// Everything below is finished. May be lower than what an earlier call returned.
     pub(crate) fn frontier(&self) -> u64 {
-        let early = if step("held_first") { None } else { Some(self.least_held(self.members.len())) };
-        let count_early = if step("count_first") { None } else { Some(self.members.len()) };
+        let early = if step("held_first") {
+            None
+        } else {
+            Some(self.least_held(self.members.len()))
+        };
+        let count_early = if step("count_first") {
+            None
+        } else {
+            Some(self.members.len())
+        };
         let claimed = self.claimed();
-        let least = early.unwrap_or_else(|| self.least_held(count_early.unwrap_or_else(|| self.members.len())));
+        let least = early
+            .unwrap_or_else(|| self.least_held(count_early.unwrap_or_else(|| self.members.len())));
         claimed.min(least)
     }
 
@@ -126,7 +142,9 @@ impl Group {
         (0..members)
             .map(|index| {
                 // pairs: HELD (release, hold), CLAIMED (claim)
-                self.member(index).held.load(at("held_acquire", Ordering::Acquire))
+                self.member(index)
+                    .held
+                    .load(at("held_acquire", Ordering::Acquire))
             })
             .min()
             .unwrap_or(IDLE)
@@ -140,6 +158,10 @@ impl Group {
             self.members.give_back(member);
         }
         // pairs: LEAVE (the others' leave): the last one sees what all the others held
-        (self.living.fetch_sub(1, at("leave_acqrel", Ordering::AcqRel)) == 1).then(|| self.frontier())
+        (self
+            .living
+            .fetch_sub(1, at("leave_acqrel", Ordering::AcqRel))
+            == 1)
+            .then(|| self.frontier())
     }
 }

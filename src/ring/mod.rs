@@ -89,7 +89,10 @@ impl<T> Ring<T> {
         let slots = Slots::new(capacity, event)?;
         let core = Core {
             head: CachePadded::new(AtomicU64::new(0)),
-            status: CachePadded::new(Status { state: AtomicU8::new(OPEN), gaps: AtomicBool::new(false) }),
+            status: CachePadded::new(Status {
+                state: AtomicU8::new(OPEN),
+                gaps: AtomicBool::new(false),
+            }),
             table: Table::new(cursors, joinable),
             producers: PlainMutex::default(),
             producers_living: AtomicUsize::new(0),
@@ -254,13 +257,19 @@ impl Core {
         // relaxed: as a reference count's clone
         self.producers_living.fetch_add(1, Ordering::Relaxed);
         let counters = PlainArc::default();
-        self.producers.lock().unwrap_or_else(PoisonError::into_inner).push(PlainArc::clone(&counters));
+        self.producers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(PlainArc::clone(&counters));
         counters
     }
 
     /// A producer is gone; returns whether it was the last.
     pub(crate) fn drop_producer(&self, counters: &PlainArc<CachePadded<Counters>>) -> bool {
-        let mut all = self.producers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self
+            .producers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         all.retain(|one| !PlainArc::ptr_eq(one, counters));
         drop(all);
         // pairs: PRODUCERS (itself): whoever closes comes after every other producer's claims
@@ -269,7 +278,10 @@ impl Core {
 
     /// What each living producer did.
     pub(crate) fn producers(&self) -> Vec<PlainArc<CachePadded<Counters>>> {
-        self.producers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.producers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn has_producers(&self) -> bool {

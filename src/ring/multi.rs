@@ -32,16 +32,24 @@ impl MultiSequencer {
             && short(self.limit)
             && core.table.entry(index).snapshot() == seen
         {
-            return Err(Refused::Full { behind: Some(index) });
+            return Err(Refused::Full {
+                behind: Some(index),
+            });
         }
         let Some(found) = core.table.refresh(head) else {
-            return if short(self.limit) { Err(Refused::Full { behind: None }) } else { Ok(()) };
+            return if short(self.limit) {
+                Err(Refused::Full { behind: None })
+            } else {
+                Ok(())
+            };
         };
         let spare = if step("multi_gate") { 0 } else { 1 };
         self.limit = self.limit.max(found.position + core.capacity() + spare);
         self.behind = found.cursor.filter(|_| short(self.limit));
         if short(self.limit) {
-            return Err(Refused::Full { behind: found.cursor.map(|(index, _)| index) });
+            return Err(Refused::Full {
+                behind: found.cursor.map(|(index, _)| index),
+            });
         }
         Ok(())
     }
@@ -53,7 +61,10 @@ impl Sequencer for MultiSequencer {
     type Grant = Ticket;
 
     fn new() -> Self {
-        Self { limit: 0, behind: None }
+        Self {
+            limit: 0,
+            behind: None,
+        }
     }
 
     #[inline(always)]
@@ -64,9 +75,11 @@ impl Sequencer for MultiSequencer {
         if head + count > self.limit || !step("multi_claim_by_store") {
             return None;
         }
+        let end = head + count;
         // pairs: HEAD (as in reserve)
-        let won = core.head.compare_exchange_weak(head, head + count, Ordering::AcqRel, Ordering::Relaxed);
-        won.ok().map(|_| Ticket(head..head + count))
+        let (won, lost) = (Ordering::AcqRel, Ordering::Relaxed);
+        let won = core.head.compare_exchange_weak(head, end, won, lost);
+        won.ok().map(|_| Ticket(head..end))
     }
 
     fn reserve(&mut self, core: &Core, least: u64, most: u64) -> Result<Ticket, Refused> {
@@ -85,7 +98,10 @@ impl Sequencer for MultiSequencer {
                 return Ok(Ticket(head..end));
             }
             // pairs: HEAD (the load above, close, closing, position)
-            match core.head.compare_exchange_weak(head, end, Ordering::AcqRel, Ordering::Acquire) {
+            match core
+                .head
+                .compare_exchange_weak(head, end, Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => return Ok(Ticket(head..end)),
                 Err(now) => head = now,
             }

@@ -60,7 +60,11 @@ pub(crate) struct Claimed<'s, T, S: Sequencer> {
 impl<'s, T, S: Sequencer> Claimed<'s, T, S> {
     #[inline(always)]
     pub(crate) fn new(sequencer: &'s S, core: &'s Core, token: WriteToken<'s, T>) -> Self {
-        Self { sequencer, core, token }
+        Self {
+            sequencer,
+            core,
+            token,
+        }
     }
 
     /// What is not yet published.
@@ -83,7 +87,8 @@ impl<'s, T, S: Sequencer> Claimed<'s, T, S> {
     #[inline(always)]
     pub(crate) fn put_with(&mut self, write: impl FnOnce(&mut T)) -> u64 {
         let (sequencer, core) = (self.sequencer, self.core);
-        self.token.publish_first(write, |end| sequencer.pass(core, end))
+        self.token
+            .publish_first(write, |end| sequencer.pass(core, end))
     }
 
     /// Publishes what is left.

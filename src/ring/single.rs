@@ -33,18 +33,26 @@ impl SingleSequencer {
             && self.limit - next < least
             && core.table.entry(index).snapshot() == seen
         {
-            return Err(Refused::Full { behind: Some(index) });
+            return Err(Refused::Full {
+                behind: Some(index),
+            });
         }
         let Some(found) = core.table.refresh(next) else {
             let room = self.limit - next;
-            return if room < least { Err(Refused::Full { behind: None }) } else { Ok(Room(room.min(most))) };
+            return if room < least {
+                Err(Refused::Full { behind: None })
+            } else {
+                Ok(Room(room.min(most)))
+            };
         };
         // the frontier of a group can step back; what was proven once stays true
         self.limit = self.limit.max(found.position + core.capacity());
         let room = self.limit - next;
         if room < least {
             self.behind = found.cursor;
-            return Err(Refused::Full { behind: found.cursor.map(|(index, _)| index) });
+            return Err(Refused::Full {
+                behind: found.cursor.map(|(index, _)| index),
+            });
         }
         self.behind = None;
         Ok(Room(room.min(most)))
@@ -64,7 +72,10 @@ impl Sequencer for SingleSequencer {
     type Grant = Room;
 
     fn new() -> Self {
-        Self { limit: 0, behind: None }
+        Self {
+            limit: 0,
+            behind: None,
+        }
     }
 
     #[inline(always)]
@@ -76,7 +87,8 @@ impl Sequencer for SingleSequencer {
         if !core.is_open() {
             return Err(self.answer(core));
         }
-        self.reserve_known(core, most).map_or_else(|| self.refresh(core, least, most), Ok)
+        self.reserve_known(core, most)
+            .map_or_else(|| self.refresh(core, least, most), Ok)
     }
 
     #[inline(always)]

@@ -57,7 +57,10 @@ impl<T> Line<T> {
     #[inline(always)]
     fn publish(&self, sequence: u64, flag: u64) {
         // pairs: MARK (Slots::published)
-        self.mark.store(mark_of(sequence) | flag, at("mark_release", Ordering::Release));
+        self.mark.store(
+            mark_of(sequence) | flag,
+            at("mark_release", Ordering::Release),
+        );
     }
 }
 
@@ -83,8 +86,14 @@ impl<T> Slots<T> {
         let capacity = capacity.checked_next_power_of_two().ok_or_else(too_large)?;
         let mut lines = Vec::new();
         lines.try_reserve_exact(capacity).map_err(|_| too_large())?;
-        lines.extend((0..capacity).map(|_| Line { mark: AtomicU64::new(0), slot: UnsafeCell::new(event()) }));
-        Ok(Self { lines: lines.into_boxed_slice(), mask: capacity as u64 - 1 })
+        lines.extend((0..capacity).map(|_| Line {
+            mark: AtomicU64::new(0),
+            slot: UnsafeCell::new(event()),
+        }));
+        Ok(Self {
+            lines: lines.into_boxed_slice(),
+            mask: capacity as u64 - 1,
+        })
     }
 
     pub(crate) fn capacity(&self) -> u64 {
@@ -102,9 +111,14 @@ impl<T> Slots<T> {
     pub(crate) fn published(&self, from: u64, most: u64) -> u64 {
         let mut count = 0;
         while count < most {
+            let line = self.line(from + count);
             // pairs: MARK (publish)
-            let mark = self.line(from + count).mark.load(at("mark_acquire", Ordering::Acquire));
-            let there = if step("mark_unmasked") { mark & !ABANDONED } else { mark };
+            let mark = line.mark.load(at("mark_acquire", Ordering::Acquire));
+            let there = if step("mark_unmasked") {
+                mark & !ABANDONED
+            } else {
+                mark
+            };
             if there != mark_of(from + count) {
                 break;
             }
@@ -144,7 +158,11 @@ impl<'r, T> WriteToken<'r, T> {
     /// Lets `write` edit the first slot, then publishes it, `before` that with one above its sequence, and gives it up. The token
     /// must not be empty. Returns the sequence.
     #[inline(always)]
-    pub(crate) fn publish_first(&mut self, write: impl FnOnce(&mut T), before: impl FnOnce(u64)) -> u64 {
+    pub(crate) fn publish_first(
+        &mut self,
+        write: impl FnOnce(&mut T),
+        before: impl FnOnce(u64),
+    ) -> u64 {
         debug_assert!(!self.range.is_empty());
         let sequence = self.range.start;
         let line = self.slots.line(sequence);
@@ -202,9 +220,17 @@ impl<'r, T, A: Access> ReadToken<'r, T, A> {
     pub(crate) unsafe fn mint(slots: &'r Slots<T>, range: Range<u64>, gaps: bool) -> Self {
         let mut live = range.end - range.start;
         if gaps {
-            live -= range.clone().filter(|&sequence| slots.is_abandoned(sequence)).count() as u64;
+            live -= range
+                .clone()
+                .filter(|&sequence| slots.is_abandoned(sequence))
+                .count() as u64;
         }
-        Self { slots, range, live, access: PhantomData }
+        Self {
+            slots,
+            range,
+            live,
+            access: PhantomData,
+        }
     }
 
     pub(crate) fn range(&self) -> Range<u64> {
@@ -226,19 +252,31 @@ impl<'r, T, A: Access> ReadToken<'r, T, A> {
 impl<T: Sync> ReadToken<'_, T, Shared> {
     #[inline]
     pub(crate) fn iter(&self) -> Iter<'_, T> {
-        Iter { slots: self.slots, walk: self.walk(), borrow: PhantomData }
+        Iter {
+            slots: self.slots,
+            walk: self.walk(),
+            borrow: PhantomData,
+        }
     }
 }
 
 impl<T> ReadToken<'_, T, Exclusive> {
     #[inline]
     pub(crate) fn iter(&self) -> Iter<'_, T> {
-        Iter { slots: self.slots, walk: self.walk(), borrow: PhantomData }
+        Iter {
+            slots: self.slots,
+            walk: self.walk(),
+            borrow: PhantomData,
+        }
     }
 
     #[inline]
     pub(crate) fn iter_mut(&mut self) -> IterMut<'_, T> {
-        IterMut { slots: self.slots, walk: self.walk(), borrow: PhantomData }
+        IterMut {
+            slots: self.slots,
+            walk: self.walk(),
+            borrow: PhantomData,
+        }
     }
 }
 
@@ -264,7 +302,11 @@ struct Walk {
 impl Walk {
     #[inline]
     fn new(range: &Range<u64>, live: u64) -> Self {
-        Self { next: range.start, left: live, gaps: live != range.end - range.start }
+        Self {
+            next: range.start,
+            left: live,
+            gaps: live != range.end - range.start,
+        }
     }
 
     #[inline(always)]
@@ -339,7 +381,11 @@ impl<T> ExactSizeIterator for Iter<'_, T> {}
 
 impl<T> Clone for Iter<'_, T> {
     fn clone(&self) -> Self {
-        Self { slots: self.slots, walk: self.walk.clone(), borrow: PhantomData }
+        Self {
+            slots: self.slots,
+            walk: self.walk.clone(),
+            borrow: PhantomData,
+        }
     }
 }
 
@@ -389,6 +435,8 @@ impl<T> ExactSizeIterator for IterMut<'_, T> {}
 
 impl<T> std::fmt::Debug for Slots<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slots").field("capacity", &self.capacity()).finish()
+        f.debug_struct("Slots")
+            .field("capacity", &self.capacity())
+            .finish()
     }
 }

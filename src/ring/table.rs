@@ -67,7 +67,11 @@ pub(crate) struct Least {
 
 impl Table {
     pub(crate) fn new(entries: usize, joinable: bool) -> Self {
-        let entry = |_| Entry { cursor: Cursor::free(), group: OnceLock::new(), stopped: AtomicBool::new(false) };
+        let entry = |_| Entry {
+            cursor: Cursor::free(),
+            group: OnceLock::new(),
+            stopped: AtomicBool::new(false),
+        };
         Self {
             entries: (0..=entries).map(entry).collect(),
             highest: AtomicUsize::new(0),
@@ -78,7 +82,9 @@ impl Table {
 
     /// Adds a cursor at `position`, that of a group if `shared`; `None` when the table is full.
     pub(crate) fn insert(&self, position: u64, shared: bool) -> Option<usize> {
-        let index = self.entries[..self.entries.len() - 1].iter().position(|entry| entry.cursor.take())?;
+        let index = self.entries[..self.entries.len() - 1]
+            .iter()
+            .position(|entry| entry.cursor.take())?;
         self.enter(index, position, shared);
         Some(index)
     }
@@ -129,11 +135,19 @@ impl Table {
 
     /// The same without a promise about readers that come meanwhile: for statistics.
     pub(crate) fn least(&self, own: u64) -> Least {
-        let mut least = Least { position: own, cursor: None };
+        let mut least = Least {
+            position: own,
+            cursor: None,
+        };
         for (index, entry) in self.used().iter().enumerate() {
             let snapshot = entry.snapshot();
-            if !snapshot.is_retired() && (snapshot.position() < least.position || least.cursor.is_none()) {
-                least = Least { position: least.position.min(snapshot.position()), cursor: Some((index, snapshot)) };
+            if !snapshot.is_retired()
+                && (snapshot.position() < least.position || least.cursor.is_none())
+            {
+                least = Least {
+                    position: least.position.min(snapshot.position()),
+                    cursor: Some((index, snapshot)),
+                };
             }
         }
         least

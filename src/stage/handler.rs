@@ -116,7 +116,11 @@ impl<T: Sync, H: Handler<T> + Send + 'static> Work<T, Shared> for Handling<H> {
     }
 
     #[inline]
-    fn deliver(&mut self, batch: &mut Batch<'_, T, Shared>, pass: &mut Pass<'_>) -> Result<(), Stopped> {
+    fn deliver(
+        &mut self,
+        batch: &mut Batch<'_, T, Shared>,
+        pass: &mut Pass<'_>,
+    ) -> Result<(), Stopped> {
         pass.deliver(batch.iter(), |event, at| self.0.on_event(event, at))
     }
 
@@ -134,7 +138,11 @@ pub(crate) struct EachMut<F>(pub(crate) F);
 
 impl<T, F: FnMut(&mut T, Delivery) + Send + 'static> Work<T, Exclusive> for EachMut<F> {
     #[inline]
-    fn deliver(&mut self, batch: &mut Batch<'_, T, Exclusive>, pass: &mut Pass<'_>) -> Result<(), Stopped> {
+    fn deliver(
+        &mut self,
+        batch: &mut Batch<'_, T, Exclusive>,
+        pass: &mut Pass<'_>,
+    ) -> Result<(), Stopped> {
         pass.deliver(batch.iter_mut(), |event, at| {
             (self.0)(event, at);
             Ok(())
@@ -150,7 +158,11 @@ where
     F: FnMut(&mut T, Delivery) -> Result<(), StageError> + Send + 'static,
 {
     #[inline]
-    fn deliver(&mut self, batch: &mut Batch<'_, T, Exclusive>, pass: &mut Pass<'_>) -> Result<(), Stopped> {
+    fn deliver(
+        &mut self,
+        batch: &mut Batch<'_, T, Exclusive>,
+        pass: &mut Pass<'_>,
+    ) -> Result<(), Stopped> {
         pass.deliver(batch.iter_mut(), &mut self.0)
     }
 }
@@ -171,8 +183,18 @@ where
     F: Fn(&T) -> Q + Send + 'static,
     Q: Hash + 'static,
 {
-    fn deliver(&mut self, batch: &mut Batch<'_, T, Shared>, pass: &mut Pass<'_>) -> Result<(), Stopped> {
-        let Self { handler, key, member, members, .. } = self;
+    fn deliver(
+        &mut self,
+        batch: &mut Batch<'_, T, Shared>,
+        pass: &mut Pass<'_>,
+    ) -> Result<(), Stopped> {
+        let Self {
+            handler,
+            key,
+            member,
+            members,
+            ..
+        } = self;
         let mine = |event: &T| {
             let mut hasher = DefaultHasher::new();
             key(event).hash(&mut hasher);
@@ -199,7 +221,11 @@ struct Own<'b, T, M> {
 
 impl<'b, T, M: FnMut(&T) -> bool> Own<'b, T, M> {
     fn new(all: Iter<'b, T>, mine: M) -> Self {
-        let mut own = Self { all, mine, next: None };
+        let mut own = Self {
+            all,
+            mine,
+            next: None,
+        };
         own.next = own.find();
         own
     }

@@ -95,13 +95,19 @@ impl Roster {
         let mut state = self.lock();
         while !state.running.is_empty() {
             state = match deadline {
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         break;
                     }
-                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.changed
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
             };
         }
@@ -154,7 +160,13 @@ impl Pass<'_> {
                 while let Some((sequence, event)) = events.next_numbered() {
                     at = sequence;
                     let end_of_batch = !events.has_more();
-                    handle(event, Delivery { sequence: Sequence::new(sequence), end_of_batch })?;
+                    handle(
+                        event,
+                        Delivery {
+                            sequence: Sequence::new(sequence),
+                            end_of_batch,
+                        },
+                    )?;
                     done += 1;
                     if self.core.is_halted() {
                         return Ok(false);
@@ -164,26 +176,42 @@ impl Pass<'_> {
             };
             match flatten(catch_unwind(AssertUnwindSafe(run))) {
                 Ok(true) => return Ok(()),
-                Ok(false) => return Err(Stopped { position: at + 1, events: done }),
+                Ok(false) => {
+                    return Err(Stopped {
+                        position: at + 1,
+                        events: done,
+                    });
+                }
                 Err(cause) => (self.failed)(Some(at), cause),
             }
             if self.on_panic != OnPanic::Skip {
-                return Err(Stopped { position: at, events: done });
+                return Err(Stopped {
+                    position: at,
+                    events: done,
+                });
             }
             done += 1;
             if self.core.is_halted() {
-                return Err(Stopped { position: at + 1, events: done });
+                return Err(Stopped {
+                    position: at + 1,
+                    events: done,
+                });
             }
         }
     }
 }
 
 /// A panic is an error like others.
-fn flatten<R>(outcome: Result<Result<R, StageError>, Box<dyn Any + Send>>) -> Result<R, StageError> {
+fn flatten<R>(
+    outcome: Result<Result<R, StageError>, Box<dyn Any + Send>>,
+) -> Result<R, StageError> {
     outcome.unwrap_or_else(|panic| {
         let text = match panic.downcast_ref::<&str>() {
             Some(text) => (*text).to_owned(),
-            None => panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a value that is not text".to_owned()),
+            None => panic
+                .downcast_ref::<String>()
+                .cloned()
+                .unwrap_or_else(|| "a value that is not text".to_owned()),
         };
         drop_quietly(panic);
         Err(format!("panicked: {text}").into())
@@ -195,7 +223,8 @@ impl<T: Send + 'static> Job<T> {
     pub(crate) fn run<A: Access>(self, mut source: impl Source<T, A>, mut work: impl Work<T, A>) {
         let inside = Inside::enter(self.bus);
         let started = flatten(catch_unwind(AssertUnwindSafe(|| work.start())));
-        let goes_on = started.map_err(|cause| self.failed(None, cause)).is_ok() || self.on_panic == OnPanic::Skip;
+        let goes_on = started.map_err(|cause| self.failed(None, cause)).is_ok()
+            || self.on_panic == OnPanic::Skip;
         if goes_on {
             while let Ok(batch) = source.next_batch() {
                 if !self.pass(batch, &mut work) {
@@ -223,7 +252,11 @@ impl<T: Send + 'static> Job<T> {
             counters.failures.add(1);
             self.failed(sequence, cause);
         };
-        let mut pass = Pass { core: &self.ring.core, on_panic: self.on_panic, failed: &mut failed };
+        let mut pass = Pass {
+            core: &self.ring.core,
+            on_panic: self.on_panic,
+            failed: &mut failed,
+        };
         if let Err(Stopped { position, events }) = work.deliver(&mut batch, &mut pass) {
             batch.stop_at(position, events);
             return false;
@@ -231,7 +264,9 @@ impl<T: Send + 'static> Job<T> {
         if batch.is_empty() {
             return true;
         }
-        let ended = flatten(catch_unwind(AssertUnwindSafe(|| work.batch_end(range.end()))));
+        let ended = flatten(catch_unwind(AssertUnwindSafe(|| {
+            work.batch_end(range.end())
+        })));
         if let Err(cause) = ended {
             failed(None, cause);
             if self.on_panic != OnPanic::Skip {
@@ -248,9 +283,16 @@ impl<T: Send + 'static> Job<T> {
         match self.on_panic {
             OnPanic::Skip => return drop_quietly(cause),
             OnPanic::Halt => self.ring.core.halt(),
-            OnPanic::Retire => self.entries.iter().for_each(|&index| self.ring.core.table.entry(index).stop()),
+            OnPanic::Retire => self
+                .entries
+                .iter()
+                .for_each(|&index| self.ring.core.table.entry(index).stop()),
         }
-        self.roster.fail(Failure { stage: self.stage.clone(), sequence, cause: cause.into() });
+        self.roster.fail(Failure {
+            stage: self.stage.clone(),
+            sequence,
+            cause: cause.into(),
+        });
         self.signals.notify_all(&Counters::default());
     }
 }

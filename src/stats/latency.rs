@@ -50,7 +50,9 @@ impl Latency {
     #[must_use]
     pub fn new() -> Self {
         let histogram = Histogram::new_with_bounds(1, NANOSECONDS_MAX, SIGNIFICANT_DIGITS);
-        Self { histogram: histogram.expect("the bounds are constant and valid") }
+        Self {
+            histogram: histogram.expect("the bounds are constant and valid"),
+        }
     }
 
     /// Records a duration; one above 100 s counts as 100 s.
@@ -65,7 +67,9 @@ impl Latency {
 
     /// Adds everything that `other` recorded.
     pub fn merge(&mut self, other: &Self) {
-        self.histogram.add(&other.histogram).expect("all have the same bounds");
+        self.histogram
+            .add(&other.histogram)
+            .expect("all have the same bounds");
     }
 
     /// The value that this fraction of all records, 0 to 1, does not exceed; in nanoseconds.
@@ -113,6 +117,9 @@ mod tests {
         one.merge(&other);
         let summary = one.summary();
         assert_eq!(summary.count, 2);
-        assert!(summary.max.abs_diff(NANOSECONDS_MAX) < NANOSECONDS_MAX / 1000, "{summary:?}");
+        assert!(
+            summary.max.abs_diff(NANOSECONDS_MAX) < NANOSECONDS_MAX / 1000,
+            "{summary:?}"
+        );
     }
 }

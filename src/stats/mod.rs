@@ -73,14 +73,21 @@ pub struct ProducerStats {
 impl StageStats {
     /// The stage that has these entries in the cursor table.
     pub(crate) fn of(core: &Core, name: &str, entries: &[usize]) -> Self {
-        let mut stats = Self { name: name.to_owned(), position: u64::MAX, ended: true, ..Self::default() };
+        let mut stats = Self {
+            name: name.to_owned(),
+            position: u64::MAX,
+            ended: true,
+            ..Self::default()
+        };
         for &index in entries {
             let entry = core.table.entry(index);
             let snapshot = entry.snapshot();
             stats.position = stats.position.min(snapshot.position());
             stats.ended &= snapshot.is_retired();
             match entry.group() {
-                Some(group) => group.members().for_each(|member| stats.add(&member.counters)),
+                Some(group) => group
+                    .members()
+                    .for_each(|member| stats.add(&member.counters)),
                 None => stats.add(&entry.cursor.counters),
             }
         }

@@ -17,7 +17,8 @@ pub(crate) struct Node {
 /// Checks a complete graph.
 pub(crate) fn check(nodes: &[Node]) -> Result<(), Error> {
     if nodes.is_empty() {
-        let text = "the topology has no stage, so nobody would read: add one with topology.stage(name)";
+        let text =
+            "the topology has no stage, so nobody would read: add one with topology.stage(name)";
         return Err(Error::new(ErrorKind::NoStages, text));
     }
     for (index, node) in nodes.iter().enumerate() {
@@ -28,7 +29,9 @@ pub(crate) fn check(nodes: &[Node]) -> Result<(), Error> {
 
 fn check_name(name: &str, others: &[Node]) -> Result<(), Error> {
     if name.is_empty() || name.contains('\0') {
-        let text = format!("stage name {name:?}: accepted is any text without NUL, at least one character");
+        let text = format!(
+            "stage name {name:?}: accepted is any text without NUL, at least one character"
+        );
         return Err(Error::new(ErrorKind::InvalidConfig, text).with_stage(name));
     }
     if others.iter().any(|other| other.name == name) {
@@ -61,7 +64,9 @@ fn ancestors(nodes: &[Node]) -> Vec<Vec<bool>> {
         let mut row = vec![false; nodes.len()];
         for &parent in &node.after {
             row[parent] = true;
-            row.iter_mut().zip(&before[parent]).for_each(|(mine, theirs)| *mine |= theirs);
+            row.iter_mut()
+                .zip(&before[parent])
+                .for_each(|(mine, theirs)| *mine |= theirs);
         }
         before.push(row);
     }
@@ -75,7 +80,11 @@ mod tests {
     fn kind(nodes: &[(&str, &[usize], bool)]) -> Result<(), ErrorKind> {
         let nodes: Vec<_> = nodes
             .iter()
-            .map(|&(name, after, mutates)| Node { name: name.into(), after: after.into(), mutates })
+            .map(|&(name, after, mutates)| Node {
+                name: name.into(),
+                after: after.into(),
+                mutates,
+            })
             .collect();
         check(&nodes).map_err(|error| error.kind())
     }
@@ -85,7 +94,10 @@ mod tests {
         assert_eq!(kind(&[]), Err(ErrorKind::NoStages));
         assert_eq!(kind(&[("", &[], false)]), Err(ErrorKind::InvalidConfig));
         assert_eq!(kind(&[("a\0b", &[], false)]), Err(ErrorKind::InvalidConfig));
-        assert_eq!(kind(&[("a", &[], false), ("a", &[0], false)]), Err(ErrorKind::DuplicateStage));
+        assert_eq!(
+            kind(&[("a", &[], false), ("a", &[0], false)]),
+            Err(ErrorKind::DuplicateStage)
+        );
         assert_eq!(kind(&[("a", &[], false), ("b", &[], false)]), Ok(()));
     }
 
@@ -97,9 +109,28 @@ mod tests {
         assert_eq!(kind(&[("read", &[], false), ("edit", &[0], true)]), Ok(()));
         assert_eq!(kind(&[("a", &[], true), ("b", &[], true)]), race);
         // a diamond with an editor at its end, beside it, and in one arm
-        assert_eq!(kind(&[("a", &[], true), ("b", &[0], false), ("c", &[0], false), ("d", &[1, 2], true)]), Ok(()));
-        assert_eq!(kind(&[("a", &[], true), ("b", &[0], false), ("c", &[0], true), ("d", &[1, 2], false)]), race);
+        assert_eq!(
+            kind(&[
+                ("a", &[], true),
+                ("b", &[0], false),
+                ("c", &[0], false),
+                ("d", &[1, 2], true)
+            ]),
+            Ok(())
+        );
+        assert_eq!(
+            kind(&[
+                ("a", &[], true),
+                ("b", &[0], false),
+                ("c", &[0], true),
+                ("d", &[1, 2], false)
+            ]),
+            race
+        );
         // order that follows only through a third stage
-        assert_eq!(kind(&[("a", &[], false), ("b", &[0], false), ("c", &[1], true)]), Ok(()));
+        assert_eq!(
+            kind(&[("a", &[], false), ("b", &[0], false), ("c", &[1], true)]),
+            Ok(())
+        );
     }
 }

@@ -10,7 +10,8 @@ use crate::producer::{Multi, ProducerKind, Single};
 use crate::ring::slots::{Access, Exclusive};
 use crate::ring::{Kind, Ring};
 use crate::stage::{
-    Delivery, Each, EachMut, Handler, Handling, Job, KeyedHandling, Roster, Source, TryEach, TryEachMut, Work,
+    Delivery, Each, EachMut, Handler, Handling, Job, KeyedHandling, Roster, Source, TryEach,
+    TryEachMut, Work,
 };
 use crate::sync::Arc;
 use crate::wait::Waiter;
@@ -98,7 +99,10 @@ impl<T: Send + 'static> Topology<T, Single> {
     /// # Panics
     /// When `event` does.
     pub fn single(config: BusConfig, event: impl FnMut() -> T) -> Result<Self, Error> {
-        Ok(Self { plan: Plan::new(Kind::Single, config, event)?, kind: PhantomData })
+        Ok(Self {
+            plan: Plan::new(Kind::Single, config, event)?,
+            kind: PhantomData,
+        })
     }
 }
 
@@ -112,14 +116,22 @@ impl<T: Send + 'static> Topology<T, Multi> {
     /// # Panics
     /// When `event` does.
     pub fn multi(config: BusConfig, event: impl FnMut() -> T) -> Result<Self, Error> {
-        Ok(Self { plan: Plan::new(Kind::Multi, config, event)?, kind: PhantomData })
+        Ok(Self {
+            plan: Plan::new(Kind::Multi, config, event)?,
+            kind: PhantomData,
+        })
     }
 }
 
 impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
     /// Begins a stage. It exists once a verb ends the builder; mistakes are told by [`start`](Self::start).
     pub fn stage(&mut self, name: impl Into<String>) -> StageBuilder<'_, T> {
-        let BusConfig { wait, batch_max, on_panic, .. } = self.plan.config;
+        let BusConfig {
+            wait,
+            batch_max,
+            on_panic,
+            ..
+        } = self.plan.config;
         StageBuilder {
             plan: &mut self.plan,
             name: name.into(),
@@ -142,7 +154,13 @@ impl<T: Send + 'static> Plan<T> {
     fn new(kind: Kind, config: BusConfig, event: impl FnMut() -> T) -> Result<Self, Error> {
         static LAST: AtomicU64 = AtomicU64::new(0);
         config.validate()?;
-        let ring = Arc::new(Ring::new(kind, config.capacity, config.stages_max, true, event)?);
+        let ring = Arc::new(Ring::new(
+            kind,
+            config.capacity,
+            config.stages_max,
+            true,
+            event,
+        )?);
         ring.core.hold_open();
         Ok(Self {
             // relaxed: only that each is given once
@@ -240,7 +258,10 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
     }
 
     /// The same with a handler that can fail: an `Err` is treated as a panic is.
-    pub fn try_handle(self, handler: impl FnMut(&T, Delivery) -> Result<(), StageError> + Send + 'static) -> Stage
+    pub fn try_handle(
+        self,
+        handler: impl FnMut(&T, Delivery) -> Result<(), StageError> + Send + 'static,
+    ) -> Stage
     where
         T: Sync,
     {
@@ -385,7 +406,14 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
 
     fn reader(&self, entry: usize) -> Reader<T> {
         let plan = &*self.plan;
-        Reader::new(&plan.ring, &plan.signals, self.upstream(), entry, self.batch_max, plan.config.tail_pauses)
+        Reader::new(
+            &plan.ring,
+            &plan.signals,
+            self.upstream(),
+            entry,
+            self.batch_max,
+            plan.config.tail_pauses,
+        )
     }
 
     /// The entries of all stages that this one comes after.
@@ -393,25 +421,37 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
         let plan = &*self.plan;
         self.parents()
             .flat_map(|node| {
-                plan.entries[node].iter().map(move |&entry| (entry, plan.nodes[node].name.as_str().into()))
+                plan.entries[node]
+                    .iter()
+                    .map(move |&entry| (entry, plan.nodes[node].name.as_str().into()))
             })
             .collect()
     }
 
     /// The stages of this topology that it comes after.
     fn parents(&self) -> impl Iterator<Item = usize> {
-        self.after.iter().filter(|stage| stage.topology == self.plan.id).map(|stage| stage.index)
+        self.after
+            .iter()
+            .filter(|stage| stage.topology == self.plan.id)
+            .map(|stage| stage.index)
     }
 
     fn members(&mut self, members: usize) -> usize {
         if !(1..=1024).contains(&members) {
-            self.plan.note(Error::out_of_range("members", members, "1 to 1024").with_stage(&self.name));
+            self.plan
+                .note(Error::out_of_range("members", members, "1 to 1024").with_stage(&self.name));
         }
         members.clamp(1, 1024)
     }
 
     /// Adds the stage to the plan, with so many entries of the cursor table.
-    fn register(&mut self, entries: usize, shared: bool, mutates: bool, runs: Runs) -> (Stage, Box<[usize]>) {
+    fn register(
+        &mut self,
+        entries: usize,
+        shared: bool,
+        mutates: bool,
+        runs: Runs,
+    ) -> (Stage, Box<[usize]>) {
         self.check(runs);
         let after: Vec<usize> = self.parents().collect();
         if self.wait.parks() || runs == Runs::Task {
@@ -427,8 +467,15 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
         }
         let entries: Box<[usize]> = (0..entries).map(|_| self.add_entry(shared)).collect();
         let plan = &mut *self.plan;
-        let stage = Stage { topology: plan.id, index: plan.nodes.len() };
-        plan.nodes.push(Node { name: self.name.clone(), after, mutates });
+        let stage = Stage {
+            topology: plan.id,
+            index: plan.nodes.len(),
+        };
+        plan.nodes.push(Node {
+            name: self.name.clone(),
+            after,
+            mutates,
+        });
         plan.entries.push(entries.clone());
         (stage, entries)
     }
@@ -441,7 +488,8 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
                 "stage `{}` does not fit: stages_max is {max}, and each keyed member counts as one; raise stages_max",
                 self.name
             );
-            self.plan.note(Error::new(ErrorKind::TooManyStages, text).with_stage(&self.name));
+            self.plan
+                .note(Error::new(ErrorKind::TooManyStages, text).with_stage(&self.name));
         }
         entry
     }
@@ -449,7 +497,10 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
     /// Notes what is wrong with the stage by itself; `start()` tells it.
     fn check(&mut self, runs: Runs) {
         let name = self.name.as_str();
-        let foreign = self.after.iter().any(|stage| stage.topology != self.plan.id);
+        let foreign = self
+            .after
+            .iter()
+            .any(|stage| stage.topology != self.plan.id);
         let found = [
             validate_batch_max(self.batch_max).err(),
             self.wait.validate("wait").err(),
@@ -488,7 +539,10 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
             bus: plan.ring.core.id(),
         };
         plan.threads.push(Thread {
-            name: member.map_or_else(|| self.name.clone(), |member| format!("{}-{member}", self.name)),
+            name: member.map_or_else(
+                || self.name.clone(),
+                |member| format!("{}-{member}", self.name),
+            ),
             stage: self.name.clone(),
             pin: self.pin,
             spins: self.wait == Wait::BusySpin,
@@ -508,6 +562,9 @@ impl<T: Send + 'static, K: ProducerKind> std::fmt::Debug for Topology<T, K> {
 
 impl<T: Send + 'static> std::fmt::Debug for StageBuilder<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StageBuilder").field("name", &self.name).field("after", &self.after).finish_non_exhaustive()
+        f.debug_struct("StageBuilder")
+            .field("name", &self.name)
+            .field("after", &self.after)
+            .finish_non_exhaustive()
     }
 }

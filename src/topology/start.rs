@@ -1,6 +1,8 @@
 //! From a plan to a running bus: the last checks, then the threads.
 
-use crate::affinity::{caller_is_pinned, check_core, pin_current_thread, unpin_current_thread, usable_cores};
+use crate::affinity::{
+    caller_is_pinned, check_core, pin_current_thread, unpin_current_thread, usable_cores,
+};
 use crate::bus::Bus;
 use crate::config::{Placement, Wait};
 use crate::error::{Error, ErrorKind};
@@ -43,7 +45,11 @@ impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
     /// Takes what the threads of the bus would run, for a model to run.
     #[cfg(loom)]
     pub(crate) fn take_threads(&mut self) -> Vec<Box<dyn FnOnce() + Send>> {
-        self.plan.threads.drain(..).map(|thread| thread.run).collect()
+        self.plan
+            .threads
+            .drain(..)
+            .map(|thread| thread.run)
+            .collect()
     }
 
     /// [`start`](Self::start) of a bus without threads, and without asking the system about cores.
@@ -63,7 +69,10 @@ impl<T: Send + 'static> Plan<T> {
     /// The first producer; whoever moves a cursor looks for it when it may park.
     fn producer<K: ProducerKind>(&self) -> Producer<T, K> {
         if self.producer_wait.parks() {
-            self.entries.iter().flatten().for_each(|&entry| self.signals.watch(Signal::cursor(entry)));
+            self.entries
+                .iter()
+                .flatten()
+                .for_each(|&entry| self.signals.watch(Signal::cursor(entry)));
         }
         Producer::new(&self.ring, &self.signals, self.producer_wait)
     }
@@ -72,8 +81,20 @@ impl<T: Send + 'static> Plan<T> {
     fn run(mut self, threads: Vec<JoinHandle<()>>, warnings: Vec<Error>) -> Bus<T> {
         self.started = true;
         self.ring.core.let_go();
-        let stages = self.nodes.iter().map(|node| node.name.clone()).zip(self.entries.iter().cloned()).collect();
-        Bus::new(self.ring.clone(), self.signals.clone(), self.roster.clone(), threads, stages, warnings)
+        let stages = self
+            .nodes
+            .iter()
+            .map(|node| node.name.clone())
+            .zip(self.entries.iter().cloned())
+            .collect();
+        Bus::new(
+            self.ring.clone(),
+            self.signals.clone(),
+            self.roster.clone(),
+            threads,
+            stages,
+            warnings,
+        )
     }
 
     /// Whether the threads fit the machine; what does not and is not refused, as warnings.
@@ -81,9 +102,14 @@ impl<T: Send + 'static> Plan<T> {
         let placement = self.config.placement;
         let mut warnings = Vec::new();
         for thread in &mut self.threads {
-            let Some(Err(error)) = thread.pin.map(check_core) else { continue };
-            let error = Error::new(ErrorKind::NoSuchCore, format!("stage `{}`: {error}", thread.stage))
-                .with_stage(&thread.stage);
+            let Some(Err(error)) = thread.pin.map(check_core) else {
+                continue;
+            };
+            let error = Error::new(
+                ErrorKind::NoSuchCore,
+                format!("stage `{}`: {error}", thread.stage),
+            )
+            .with_stage(&thread.stage);
             if placement != Placement::BestEffort {
                 return Err(error);
             }
@@ -138,7 +164,9 @@ impl<T: Send + 'static> Plan<T> {
                 _ => failed = failed.or(Some(error)),
             }
         }
-        let Some(error) = failed else { return Ok(handles) };
+        let Some(error) = failed else {
+            return Ok(handles);
+        };
         self.ring.core.never_start();
         self.signals.notify_all(&Default::default());
         self.roster.wait(None);
@@ -152,9 +180,18 @@ fn start_thread(
     roster: &Arc<Roster>,
     placed: mpsc::Sender<Result<(), Error>>,
 ) -> Result<JoinHandle<()>, Error> {
-    let Thread { name, stage, pin, run, .. } = thread;
+    let Thread {
+        name,
+        stage,
+        pin,
+        run,
+        ..
+    } = thread;
     roster.enter(&name);
-    let leaves = Leaves { roster: roster.clone(), thread: name.clone() };
+    let leaves = Leaves {
+        roster: roster.clone(),
+        thread: name.clone(),
+    };
     let body = move || {
         let _leaves = leaves; // ends after `run`, also by a panic
         let place = match pin {
@@ -171,10 +208,13 @@ fn start_thread(
         drop(placed);
         run();
     };
-    Builder::new().name(name.clone()).spawn(body).map_err(|error| {
-        let text = format!("thread `{name}` could not be started: {error}");
-        Error::new(ErrorKind::Spawn, text).with_source(Arc::new(error))
-    })
+    Builder::new()
+        .name(name.clone())
+        .spawn(body)
+        .map_err(|error| {
+            let text = format!("thread `{name}` could not be started: {error}");
+            Error::new(ErrorKind::Spawn, text).with_source(Arc::new(error))
+        })
 }
 
 /// Takes a thread off the roster when it ends, or when it could not be started.

@@ -23,7 +23,10 @@ impl Inside {
     pub(crate) fn enter(bus: usize) -> Self {
         // nothing to note in a thread that is ending: what its other thread-locals do when they are dropped goes unguarded
         let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(bus));
-        Self { bus, one_thread: PhantomData }
+        Self {
+            bus,
+            one_thread: PhantomData,
+        }
     }
 }
 
@@ -40,7 +43,9 @@ impl Drop for Inside {
 
 /// Whether this thread is inside the bus.
 pub(crate) fn is_inside(bus: usize) -> bool {
-    INSIDE.try_with(|inside| inside.borrow().contains(&bus)).unwrap_or(false)
+    INSIDE
+        .try_with(|inside| inside.borrow().contains(&bus))
+        .unwrap_or(false)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -87,8 +87,13 @@ impl Waiter {
                 }
                 Err(watch) => watch,
             };
-            let pause = if watch.is_some() { self.pause(round) } else { Pause::Spin };
-            let reads_clock = !matches!(pause, Pause::Spin) || round.is_multiple_of(LOOKS_BETWEEN_CLOCK_READS);
+            let pause = if watch.is_some() {
+                self.pause(round)
+            } else {
+                Pause::Spin
+            };
+            let reads_clock =
+                !matches!(pause, Pause::Spin) || round.is_multiple_of(LOOKS_BETWEEN_CLOCK_READS);
             if let Some(deadline) = deadline.filter(|_| reads_clock)
                 && Instant::now() >= deadline
             {
@@ -102,7 +107,9 @@ impl Waiter {
                 }
                 (Pause::Yield, _) => yield_now(),
                 (Pause::Sleep(time), _) => {
-                    sleep(deadline.map_or(time, |at| time.min(at.saturating_duration_since(Instant::now()))));
+                    sleep(deadline.map_or(time, |at| {
+                        time.min(at.saturating_duration_since(Instant::now()))
+                    }));
                 }
                 _ => spin_loop(),
             }
@@ -128,7 +135,12 @@ impl Waiter {
     /// Spinning that was enough is worth more next time; spinning that ended in sleep, less.
     fn learn(&mut self, round: u32) {
         let longer = round <= self.spins;
-        self.spins = if longer { self.spins * 2 } else { self.spins / 2 }.clamp(SPINS_MIN, SPINS_MAX);
+        self.spins = if longer {
+            self.spins * 2
+        } else {
+            self.spins / 2
+        }
+        .clamp(SPINS_MIN, SPINS_MAX);
     }
 
     /// Sleeps once, unless a look after registering succeeds.
@@ -168,7 +180,10 @@ impl Waiter {
                 // nobody looks for sleepers there, or the readers change just now: run again soon
                 Err(_) => break,
             };
-            if !self.signals.arm(self.entry, signal, Wakeup::Task(context.waker().clone())) {
+            if !self
+                .signals
+                .arm(self.entry, signal, Wakeup::Task(context.waker().clone()))
+            {
                 break;
             }
             fence("poll_fence"); // pairs: SLEEP-FENCE (Signals::notify)

@@ -16,7 +16,9 @@
 
 use crate::registry::Registry;
 use crate::ring::cursor::Counters;
-use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering, TryLockError, Unparker, at, drop_quietly, fence, step};
+use crate::sync::{
+    AtomicU32, AtomicUsize, Mutex, Ordering, TryLockError, Unparker, at, drop_quietly, fence, step,
+};
 use crossbeam_utils::CachePadded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
@@ -74,7 +76,11 @@ struct Entry {
 
 impl Default for Entry {
     fn default() -> Self {
-        Self { state: AtomicU32::new(IDLE), watches: AtomicUsize::new(0), sleeper: Mutex::new(None) }
+        Self {
+            state: AtomicU32::new(IDLE),
+            watches: AtomicUsize::new(0),
+            sleeper: Mutex::new(None),
+        }
     }
 }
 
@@ -83,7 +89,9 @@ impl Entry {
     fn replace(&self, sleeper: Option<Wakeup>) -> Option<Wakeup> {
         match self.sleeper.try_lock() {
             Ok(mut held) => std::mem::replace(&mut *held, sleeper),
-            Err(TryLockError::Poisoned(held)) => std::mem::replace(&mut *held.into_inner(), sleeper),
+            Err(TryLockError::Poisoned(held)) => {
+                std::mem::replace(&mut *held.into_inner(), sleeper)
+            }
             Err(TryLockError::WouldBlock) => unreachable!("the entry's state admits one"),
         }
     }
@@ -91,12 +99,20 @@ impl Entry {
     /// For the owner: changes what stands in the entry. `false`: a waker is at work; nothing stands in it then.
     fn set(&self, sleeper: Option<Wakeup>) -> bool {
         // pairs: ENTRY (wake)
-        if self.state.compare_exchange(IDLE, BUSY, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        if self
+            .state
+            .compare_exchange(IDLE, BUSY, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
             return false;
         }
         drop_quietly(self.replace(sleeper));
         // pairs: ENTRY (wake)
-        if self.state.compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        if self
+            .state
+            .compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+        {
             return true;
         }
         drop_quietly(self.replace(None));
@@ -118,7 +134,9 @@ impl Entry {
             None => return false,
             Some(Wakeup::Thread(thread)) => thread.unpark(),
             // a panic of a waker is its task's affair: the other sleepers must be woken, and this may run in a drop
-            Some(Wakeup::Task(waker)) => drop_quietly(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
+            Some(Wakeup::Task(waker)) => {
+                drop_quietly(catch_unwind(AssertUnwindSafe(|| waker.wake())))
+            }
         }
         true
     }
@@ -128,7 +146,11 @@ impl Signals {
     /// Words for producers and for `cursors` entries of the cursor table.
     pub(crate) fn new(cursors: usize) -> Self {
         let word = || CachePadded::new(AtomicU32::new(0));
-        Self { published: word(), cursors: (0..cursors).map(|_| word()).collect(), waiters: Registry::new() }
+        Self {
+            published: word(),
+            cursors: (0..cursors).map(|_| word()).collect(),
+            waiters: Registry::new(),
+        }
     }
 
     #[inline(always)]
@@ -181,7 +203,12 @@ impl Signals {
     #[cold]
     fn wake_sleepers(&self, signal: Signal) -> u64 {
         // pairs: ARMED (arm): what stands in the entries
-        if self.word(signal).fetch_and(!ARMED, at("armed_acquire", Ordering::AcqRel)) & ARMED == 0 {
+        if self
+            .word(signal)
+            .fetch_and(!ARMED, at("armed_acquire", Ordering::AcqRel))
+            & ARMED
+            == 0
+        {
             return 0; // another waker has taken it, and wakes them
         }
         let most = if step("one_woken") { usize::MAX } else { 1 };
@@ -216,7 +243,8 @@ impl Signals {
         entry.watches.store(signal.0, Ordering::Relaxed);
         let armed = entry.set(Some(wakeup));
         // pairs: ARMED (wake_sleepers)
-        self.word(signal).fetch_or(ARMED, at("armed_release", Ordering::AcqRel));
+        self.word(signal)
+            .fetch_or(ARMED, at("armed_release", Ordering::AcqRel));
         armed
     }
 

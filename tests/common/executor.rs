@@ -84,8 +84,14 @@ impl Pool {
                 let Ok(task) = next else { break };
                 let waker = Waker::from(task.clone());
                 let mut body = task.body.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(future) = body.as_mut() else { continue };
-                if future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+                let Some(future) = body.as_mut() else {
+                    continue;
+                };
+                if future
+                    .as_mut()
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_ready()
+                {
                     *body = None;
                 }
             }
@@ -111,7 +117,10 @@ impl Pool {
             // whoever started it may not wait for it
             let _ = done.send(future.await);
         });
-        let task = Arc::new(Task { body: Mutex::new(Some(body)), ready: self.ready.clone() });
+        let task = Arc::new(Task {
+            body: Mutex::new(Some(body)),
+            ready: self.ready.clone(),
+        });
         task.wake();
         output
     }

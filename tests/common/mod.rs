@@ -1,6 +1,9 @@
 //! What several test files share: a limit for bodies that could hang, seeded randomness, and things that tell what
 //! happened to them.
-#![allow(dead_code, reason = "every test file is a crate of its own, and none uses all of this")]
+#![allow(
+    dead_code,
+    reason = "every test file is a crate of its own, and none uses all of this"
+)]
 
 pub(crate) mod executor;
 pub(crate) mod payload;
@@ -17,7 +20,10 @@ use std::time::{Duration, Instant, SystemTime};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs a body that could hang if the bus is wrong: fails instead.
-pub(crate) fn within<R: Send + 'static>(limit: Duration, body: impl FnOnce() -> R + Send + 'static) -> R {
+pub(crate) fn within<R: Send + 'static>(
+    limit: Duration,
+    body: impl FnOnce() -> R + Send + 'static,
+) -> R {
     let (done, outcome) = mpsc::channel();
     let name = thread::current().name().unwrap_or("body").to_owned();
     let runner = thread::Builder::new().name(name).spawn(move || {
@@ -48,12 +54,17 @@ pub(crate) fn later() -> Instant {
 }
 
 pub(crate) fn config(capacity: usize) -> BusConfig {
-    BusConfig { capacity, ..BusConfig::default() }
+    BusConfig {
+        capacity,
+        ..BusConfig::default()
+    }
 }
 
 /// Runs code that is expected to panic, and returns the text.
 pub(crate) fn panic_of<R>(body: impl FnOnce() -> R) -> String {
-    let Err(panic) = catch_unwind(AssertUnwindSafe(body)) else { panic!("it was expected to panic") };
+    let Err(panic) = catch_unwind(AssertUnwindSafe(body)) else {
+        panic!("it was expected to panic")
+    };
     text_of(&*panic)
 }
 
@@ -82,7 +93,10 @@ impl<T> Log<T> {
     }
 
     pub(crate) fn push(&self, item: T) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(item);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(item);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -93,7 +107,10 @@ impl<T> Log<T> {
     where
         T: PartialEq,
     {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(item)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(item)
     }
 
     /// What is in it, which is then empty.
@@ -119,7 +136,10 @@ impl Census {
 
     pub(crate) fn event(&self, number: u64) -> Counted {
         self.0.fetch_add(1, Ordering::SeqCst);
-        Counted { number, census: Some(self.clone()) }
+        Counted {
+            number,
+            census: Some(self.clone()),
+        }
     }
 }
 
@@ -179,9 +199,14 @@ pub(crate) fn mix(number: u64) -> u64 {
 /// Runs a test with a fresh seed, or that of the environment variable `RINGWAY_SEED`, and names it when the test fails.
 pub(crate) fn seeded(name: &str, body: impl FnOnce(Random)) {
     static CALLS: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |time| time.as_nanos() as u64);
     let fresh = mix(now ^ CALLS.fetch_add(1, Ordering::Relaxed));
-    let seed = std::env::var("RINGWAY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(fresh);
+    let seed = std::env::var("RINGWAY_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(fresh);
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(Random::new(seed)))) {
         panic!("{name}, RINGWAY_SEED={seed}: {}", text_of(&*panic));
     }

@@ -47,9 +47,15 @@ impl Payload {
 
     /// Which event it is, if all of it is of one event.
     pub(crate) fn read(&self) -> Id {
-        let id = Id { producer: self.words[0], count: self.words[1] };
+        let id = Id {
+            producer: self.words[0],
+            count: self.words[1],
+        };
         let whole = (2..self.words.len()).all(|index| self.words[index] == Self::word(id, index));
-        assert!(whole && self.text == format!("{}:{}", id.producer, id.count), "torn: {self:?}");
+        assert!(
+            whole && self.text == format!("{}:{}", id.producer, id.count),
+            "torn: {self:?}"
+        );
         id
     }
 

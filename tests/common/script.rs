@@ -19,7 +19,11 @@ pub(crate) struct Progress(pub(crate) Arc<[AtomicU64; 3]>);
 
 impl Progress {
     pub(crate) fn least(&self) -> u64 {
-        self.0.iter().map(|stage| stage.load(Ordering::SeqCst)).min().expect("three")
+        self.0
+            .iter()
+            .map(|stage| stage.load(Ordering::SeqCst))
+            .min()
+            .expect("three")
     }
 }
 
@@ -46,21 +50,51 @@ impl<K: ProducerKind> Script<K> {
             count += published;
             if let Some(progress) = &self.bound {
                 let freed = progress.least();
-                assert!(last < freed + self.producer.capacity() as u64, "{last} is published, {freed} is handled");
+                assert!(
+                    last < freed + self.producer.capacity() as u64,
+                    "{last} is published, {freed} is handled"
+                );
             }
         }
     }
 
     /// Publishes a few events, by some verb; the last one's sequence, and how many.
     fn publish_some(&mut self, count: u64) -> (u64, u64) {
-        let Self { producer, number, events, random, .. } = self;
+        let Self {
+            producer,
+            number,
+            events,
+            random,
+            ..
+        } = self;
         let capacity = producer.capacity() as u64;
-        let id = |count| Id { producer: *number, count };
+        let id = |count| Id {
+            producer: *number,
+            count,
+        };
         let left = *events - count;
         match random.below(6) {
-            0 => (producer.publish(Payload::new(id(count))).expect("open").get(), 1),
-            1 => (producer.publish_with(|slot| slot.write(id(count))).expect("open").get(), 1),
-            2 => (producer.publish_deadline(Payload::new(id(count)), later()).expect("open").get(), 1),
+            0 => (
+                producer
+                    .publish(Payload::new(id(count)))
+                    .expect("open")
+                    .get(),
+                1,
+            ),
+            1 => (
+                producer
+                    .publish_with(|slot| slot.write(id(count)))
+                    .expect("open")
+                    .get(),
+                1,
+            ),
+            2 => (
+                producer
+                    .publish_deadline(Payload::new(id(count)), later())
+                    .expect("open")
+                    .get(),
+                1,
+            ),
             3 => {
                 let mut event = Payload::new(id(count));
                 loop {
@@ -74,7 +108,10 @@ impl<K: ProducerKind> Script<K> {
             4 => {
                 let size = 1 + random.below(left.min(capacity));
                 let mut claim = producer.claim(size as usize).expect("open");
-                claim.iter_mut().zip(count..).for_each(|(slot, count)| slot.write(id(count)));
+                claim
+                    .iter_mut()
+                    .zip(count..)
+                    .for_each(|(slot, count)| slot.write(id(count)));
                 (claim.publish().end().get() - 1, size)
             }
             _ => {
@@ -88,11 +125,15 @@ impl<K: ProducerKind> Script<K> {
 
     /// Claims slots, spoils them, and does not publish them.
     fn distract(&mut self) {
-        let Self { producer, random, .. } = self;
+        let Self {
+            producer, random, ..
+        } = self;
         let most = producer.capacity() as u64;
         match random.below(12) {
             0 => {
-                let mut claim = producer.claim(1 + random.below(most) as usize).expect("open");
+                let mut claim = producer
+                    .claim(1 + random.below(most) as usize)
+                    .expect("open");
                 claim.iter_mut().for_each(Payload::spoil);
             }
             1 => {
@@ -106,7 +147,9 @@ impl<K: ProducerKind> Script<K> {
             }
             2 if TypeId::of::<K>() == TypeId::of::<Single>() => {
                 // forgotten, it costs nothing
-                let Ok(mut claim) = producer.try_claim(1 + random.below(most) as usize) else { return };
+                let Ok(mut claim) = producer.try_claim(1 + random.below(most) as usize) else {
+                    return;
+                };
                 claim.iter_mut().for_each(Payload::spoil);
                 std::mem::forget(claim);
             }
@@ -120,7 +163,8 @@ pub(crate) fn exactly_once(stage: &str, seen: &Seen, producers: u64, events: u64
     let all = seen.take();
     let mut ids: Vec<Id> = all.iter().map(|(_, id)| *id).collect();
     ids.sort_unstable();
-    let expected = (0..producers).flat_map(|producer| (0..events).map(move |count| Id { producer, count }));
+    let expected =
+        (0..producers).flat_map(|producer| (0..events).map(move |count| Id { producer, count }));
     assert!(ids.into_iter().eq(expected), "stage {stage}: {all:?}");
     all.into_iter().for_each(|one| seen.push(one));
 }

@@ -73,29 +73,48 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<Outcome, Failure> {
     if !seats().pinned() {
-        outcome::tell("peers: two usable cores are needed: on one, spinning threads keep each other from running");
+        outcome::tell(
+            "peers: two usable cores are needed: on one, spinning threads keep each other from running",
+        );
         return Ok(Outcome::Usage);
     }
-    let json = args.json.as_deref().map(|file| JsonFile::open(&from_root(file))).transpose()?;
+    let json = args
+        .json
+        .as_deref()
+        .map(|file| JsonFile::open(&from_root(file)))
+        .transpose()?;
     let rows = rows(&args.scenarios);
     let progress = Progress::new();
     let mut scenarios = Vec::with_capacity(rows.len());
     for row in &rows {
-        scenarios.push(row.run(args.rounds.into(), ROUND_TIME, &mut |text| progress.now(text))?);
+        scenarios.push(row.run(args.rounds.into(), ROUND_TIME, &mut |text| {
+            progress.now(text)
+        })?);
         progress.done(&format!("{}: done", row.name));
     }
-    let results = Results { machine: Machine::detect(), scenarios };
+    let results = Results {
+        machine: Machine::detect(),
+        scenarios,
+    };
     outcome::print(&results.table(&rows))?;
     if let Some(json) = json {
         json.write(&results)?;
     }
-    Ok(if results.verified() { Outcome::Good } else { Outcome::Bad })
+    Ok(if results.verified() {
+        Outcome::Good
+    } else {
+        Outcome::Bad
+    })
 }
 
 /// The rows asked for, each once and in their own order; all if none was named.
 fn rows(asked: &[Scenario]) -> Vec<Row> {
     let wanted = |scenario: &&Scenario| asked.is_empty() || asked.contains(scenario);
-    Scenario::value_variants().iter().filter(wanted).map(|scenario| scenario.row()).collect()
+    Scenario::value_variants()
+        .iter()
+        .filter(wanted)
+        .map(|scenario| scenario.row())
+        .collect()
 }
 
 /// The first two usable cores.
@@ -105,5 +124,7 @@ fn seats() -> Seats {
 
 /// Cargo runs benchmarks in their package's directory, while the user stands at the root.
 fn from_root(file: &Path) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(file)
 }

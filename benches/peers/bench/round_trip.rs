@@ -11,14 +11,34 @@ use std::hint;
 pub(crate) const ROW: Row = Row {
     name: "round_trip",
     unit: Unit::Nanoseconds,
-    ours: Contender { name: "ringway", run: ringway },
-    peers: &[Contender { name: "rtrb", run: rtrb }],
-    limit: Some(Contender { name: "bare cache lines", run: bare }),
+    ours: Contender {
+        name: "ringway",
+        run: ringway,
+    },
+    peers: &[Contender {
+        name: "rtrb",
+        run: rtrb,
+    }],
+    limit: Some(Contender {
+        name: "bare cache lines",
+        run: bare,
+    }),
 };
 
-fn sample(Trips { latency, elapsed, faults }: Trips) -> Sample {
+fn sample(
+    Trips {
+        latency,
+        elapsed,
+        faults,
+    }: Trips,
+) -> Sample {
     let summary = latency.summary();
-    Sample { elapsed, figure: summary.p50 as f64, p99: Some(summary.p99 as f64), faults }
+    Sample {
+        elapsed,
+        figure: summary.p50 as f64,
+        p99: Some(summary.p99 as f64),
+        faults,
+    }
 }
 
 fn bare(trips: u64) -> Result<Sample, ringway::Error> {
@@ -30,7 +50,9 @@ fn ringway(trips: u64) -> Result<Sample, ringway::Error> {
     let (_bus_back, mut echo_out, mut ping_in) = one_to_one()?;
     let ping = move |event| {
         let sent = ping_out.publish(event);
-        sent.ok().and_then(|_| receive(&mut ping_in)).unwrap_or(u64::MAX)
+        sent.ok()
+            .and_then(|_| receive(&mut ping_in))
+            .unwrap_or(u64::MAX)
     };
     let echo = move || receive(&mut echo_in).is_some_and(|event| echo_out.publish(event).is_ok());
     Ok(sample(duo::round_trips(&seats(), trips, ping, echo)?))
@@ -39,7 +61,11 @@ fn ringway(trips: u64) -> Result<Sample, ringway::Error> {
 type OneToOne = (Bus<u64>, Producer<u64>, Consumer<u64, Exclusive>);
 
 fn one_to_one() -> Result<OneToOne, ringway::Error> {
-    let config = BusConfig { capacity: CAPACITY, wait: Wait::BusySpin, ..BusConfig::default() };
+    let config = BusConfig {
+        capacity: CAPACITY,
+        wait: Wait::BusySpin,
+        ..BusConfig::default()
+    };
     let mut topology = Topology::single(config, u64::default)?;
     let (_, consumer) = topology.stage("consumer").consumer_mut();
     let (bus, producer) = topology.start()?;

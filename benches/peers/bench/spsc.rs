@@ -11,22 +11,40 @@ use std::hint;
 pub(crate) const ROW: Row = Row {
     name: "spsc",
     unit: Unit::EventsPerSecond,
-    ours: Contender { name: "ringway", run: ringway },
-    peers: &[Contender { name: "rtrb", run: rtrb }],
+    ours: Contender {
+        name: "ringway",
+        run: ringway,
+    },
+    peers: &[Contender {
+        name: "rtrb",
+        run: rtrb,
+    }],
     limit: None,
 };
 
 fn sample(events: u64, Timed { elapsed, faults }: Timed) -> Sample {
-    Sample { elapsed, figure: events as f64 / elapsed.as_secs_f64(), p99: None, faults }
+    Sample {
+        elapsed,
+        figure: events as f64 / elapsed.as_secs_f64(),
+        p99: None,
+        faults,
+    }
 }
 
 fn ringway(events: u64) -> Result<Sample, ringway::Error> {
-    let config = BusConfig { capacity: CAPACITY, wait: Wait::BusySpin, ..BusConfig::default() };
+    let config = BusConfig {
+        capacity: CAPACITY,
+        wait: Wait::BusySpin,
+        ..BusConfig::default()
+    };
     let mut topology = Topology::single(config, u64::default)?;
     let (_, mut consumer) = topology.stage("consumer").consumer_mut();
     let (_bus, mut producer) = topology.start()?;
-    let produce =
-        move || (0..events).try_for_each(|event| producer.publish(event).map(drop)).map_err(|e| e.to_string());
+    let produce = move || {
+        (0..events)
+            .try_for_each(|event| producer.publish(event).map(drop))
+            .map_err(|e| e.to_string())
+    };
     let consume = move || {
         let mut check = InOrder::new(events);
         while check.seen() < events {

@@ -1,0 +1,226 @@
+//! How a producer gets room, and fills it.
+
+use crate::error::{BatchError, ClaimError};
+use crate::producer::Producer;
+use crate::producer::claim::{Claim, Notifier};
+use crate::producer::kind::{ProducerKind, sealed};
+use crate::ring::Core;
+use crate::ring::sequencer::{Refused, Sequencer};
+use crate::sequence::Sequence;
+use crate::sync::{thread_mark, thread_number};
+use crate::wait::Look;
+use crate::wait::context::{Inside, is_inside};
+use crate::wait::signal::Signal;
+use std::mem::needs_drop;
+use std::time::Instant;
+
+/// The most events of an iterator in one chunk: what it yields is the user's code, which other producers, whose sequences
+/// come later, and sleeping readers wait for.
+pub(super) const ITERATED_MAX: u64 = 64;
+
+/// How long a call may wait.
+#[derive(Clone, Copy)]
+pub(super) enum Until {
+    Now,
+    Forever,
+    Deadline(Instant),
+}
+
+type Grant<K> = <<K as sealed::Sealed>::Sequencer as Sequencer>::Grant;
+
+impl<T, K: ProducerKind> Producer<T, K> {
+    #[inline(always)]
+    pub(super) fn reserve(
+        &mut self,
+        least: u64,
+        most: u64,
+        until: Until,
+    ) -> Result<Grant<K>, ClaimError> {
+        match self.reserve_known(most) {
+            Some(grant) => Ok(grant),
+            None => self.reserve_slowly(least, most, until),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn reserve_known(&mut self, count: u64) -> Option<Grant<K>> {
+        self.note_thread();
+        self.sequencer.reserve_known(&self.ring.core, count)
+    }
+
+    /// A bus that is shut down must know which thread its single producer is used by.
+    #[inline(always)]
+    pub(super) fn note_thread(&mut self) {
+        if !K::Sequencer::MULTI && self.user != thread_mark() {
+            self.note_user();
+        }
+    }
+
+    #[cold]
+    pub(super) fn note_user(&mut self) {
+        self.user = thread_number();
+        self.ring.core.note_user(self.user);
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn reserve_slowly(
+        &mut self,
+        least: u64,
+        most: u64,
+        until: Until,
+    ) -> Result<Grant<K>, ClaimError> {
+        let deadline = match (self.sequencer.reserve(&self.ring.core, least, most), until) {
+            (Ok(grant), _) => return Ok(grant),
+            (Err(Refused::Closed), _) => {
+                self.tell_sealed();
+                return Err(ClaimError::Closed);
+            }
+            (_, Until::Now) => return Err(ClaimError::Full),
+            (_, Until::Forever) => None,
+            (_, Until::Deadline(deadline)) => Some(deadline),
+        };
+        if is_inside(self.ring.core.id()) {
+            return Err(ClaimError::WouldDeadlock);
+        }
+        let Self {
+            sequencer,
+            ring,
+            waiter,
+            counters,
+            ..
+        } = self;
+        let found = waiter.wait(deadline, counters, || {
+            look_for_room(sequencer, &ring.core, least, most)
+        });
+        if matches!(found, Some(Err(_))) {
+            self.tell_sealed();
+        }
+        found.unwrap_or(Err(ClaimError::TimedOut))
+    }
+
+    /// A single producer has just fixed the closing sequence: readers that sleep must see it. Of several producers none does:
+    /// whoever closed the bus has woken everybody.
+    pub(super) fn tell_sealed(&self) {
+        if !K::Sequencer::MULTI {
+            self.tell_closed();
+        }
+    }
+
+    pub(super) fn tell_closed(&self) {
+        self.waiter.signals().notify_all(&self.counters);
+    }
+
+    /// Two ways to the same end: a slow one would keep the fast one's values in memory.
+    #[inline(always)]
+    pub(super) fn put(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
+        match self.reserve_known(1) {
+            Some(grant) => Ok(self.begin(grant, false).put(event)),
+            None => self.put_slowly(event, until),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn put_slowly(
+        &mut self,
+        event: T,
+        until: Until,
+    ) -> Result<Sequence, (T, ClaimError)> {
+        match self.reserve_slowly(1, 1, until) {
+            Ok(grant) => Ok(self.begin(grant, false).put(event)),
+            Err(reason) => Err((event, reason)),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn put_with(
+        &mut self,
+        write: impl FnOnce(&mut T),
+        until: Until,
+    ) -> Result<Sequence, ClaimError> {
+        let grant = self.reserve(1, 1, until)?;
+        Ok(self.begin(grant, true).put_with(write))
+    }
+
+    #[inline]
+    pub(super) fn publish_all(
+        &mut self,
+        mut events: impl ExactSizeIterator<Item = T>,
+        chunk_max: u64,
+        until: Until,
+    ) -> Result<usize, BatchError> {
+        let mut published = 0;
+        loop {
+            let most = (events.len() as u64)
+                .min(chunk_max)
+                .min(self.ring.core.capacity());
+            if most == 0 {
+                return Ok(published);
+            }
+            let grant = match self.reserve(1, most, until) {
+                Ok(grant) => grant,
+                Err(ClaimError::Full) => return Ok(published),
+                Err(reason) => return Err(BatchError { published, reason }),
+            };
+            let mut claim = self.begin(grant, true);
+            let room = claim.len() as u64;
+            let mut done = 0;
+            while done < room {
+                let Some(event) = events.next() else { break };
+                claim.claimed.put(event);
+                done += 1;
+            }
+            claim
+                .notifier
+                .count_chunk(done, claim.sequences().start().get());
+            published += done as usize;
+            if done < room {
+                return Ok(published); // the iterator was shorter than it said
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn claim_until(
+        &mut self,
+        count: usize,
+        until: Until,
+    ) -> Result<Claim<'_, T, K>, ClaimError> {
+        let capacity = self.capacity();
+        if !(1..=capacity).contains(&count) {
+            return Err(ClaimError::TooLarge { count, capacity });
+        }
+        let grant = self.reserve(count as u64, count as u64, until)?;
+        Ok(self.begin(grant, true))
+    }
+
+    /// `runs_user_code`: while the claim lives the caller may do anything, such as publish through a clone. So may the drop of
+    /// the event that is overwritten.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, grant: Grant<K>, runs_user_code: bool) -> Claim<'_, T, K> {
+        let bus = self.ring.core.id();
+        Claim {
+            claimed: self.sequencer.claim(&self.ring, grant),
+            notifier: Notifier {
+                signals: self.waiter.signals(),
+                counters: &self.counters,
+            },
+            _inside: (K::Sequencer::MULTI && (runs_user_code || needs_drop::<T>()))
+                .then(|| Inside::enter(bus)),
+        }
+    }
+}
+
+pub(super) fn look_for_room<S: Sequencer>(
+    sequencer: &mut S,
+    core: &Core,
+    least: u64,
+    most: u64,
+) -> Look<Result<S::Grant, ClaimError>> {
+    match sequencer.reserve(core, least, most) {
+        Ok(grant) => Ok(Ok(grant)),
+        Err(Refused::Closed) => Ok(Err(ClaimError::Closed)),
+        Err(Refused::Full { behind }) => Err(behind.map(Signal::cursor)),
+    }
+}
