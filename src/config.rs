@@ -17,7 +17,7 @@ const TAIL_PAUSES_MAX: u32 = 4096;
 /// | `Yield` | a little more | a whole core, given up to others that want it | – |
 /// | `Backoff` | up to `sleep` when idle | little; wakes 1/`sleep` times a second | – |
 /// | `Park` | about 5 µs to the waker when idle, and the time the system takes to wake a thread | nothing | – |
-/// | `Adaptive` | as `BusySpin` while events flow, as `Park` when idle | nothing | – |
+/// | `Adaptive` | a fence more than `BusySpin` while events flow, as `Park` when idle | nothing | – |
 ///
 /// Where somebody may park (`Park`, `Adaptive`, async ends), each publish or release that could wake them
 /// costs one full fence, about 5 to 10 ns; in a bus of `BusySpin`, `Yield` and `Backoff` alone there is none.

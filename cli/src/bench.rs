@@ -107,10 +107,11 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         limit,
         scenarios: reports,
     };
-    outcome::print(&report.table())?;
+    // before the table, whose reader may have gone
     if let Some(json) = json {
         json.write(&report)?;
     }
+    outcome::print(&report.table())?;
     Ok(if report.verified() {
         Outcome::Good
     } else {

@@ -48,7 +48,7 @@ pub fn measure(
         .summary();
     let buffer = Buffer::new(capacity.saturating_mul(payload.bytes()) / size_of::<Line>());
     let pace = buffer.stream(&seats, 100_000)?.elapsed;
-    let lines = fill(100_000, pace, time / 3);
+    let lines = buffer.whole(fill(buffer.whole(100_000), pace, time / 3));
     let rates: Result<Vec<f64>, ringway::Error> = (0..3)
         .map(|_| {
             let bytes = lines as f64 * size_of::<Line>() as f64;
@@ -114,7 +114,12 @@ impl Buffer {
         }
     }
 
-    /// Streams at least `lines` lines and checks each word.
+    /// So many lines in whole batches.
+    fn whole(&self, lines: u64) -> u64 {
+        lines.next_multiple_of(self.batch as u64)
+    }
+
+    /// Streams `lines` lines, in whole batches, and checks each word.
     fn stream(&self, seats: &Seats, lines: u64) -> Result<Timed, ringway::Error> {
         let batches = lines.div_ceil(self.batch as u64);
         let (written, read) = (Alone(AtomicU64::new(0)), Alone(AtomicU64::new(0)));

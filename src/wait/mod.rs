@@ -18,7 +18,7 @@ use std::time::Instant;
 pub(crate) type Look<R> = Result<R, Option<Signal>>;
 
 /// How often `Adaptive` looks with a pause in between before it yields: it learns, between these, whether that pays.
-const SPINS_MIN: u32 = 4;
+const SPINS_MIN: u32 = 32;
 const SPINS_MAX: u32 = 128;
 /// How often it yields, then, before it parks.
 const YIELDS: u32 = 8;
@@ -134,13 +134,11 @@ impl Waiter {
 
     /// Spinning that was enough is worth more next time; spinning that ended in sleep, less.
     fn learn(&mut self, round: u32) {
-        let longer = round <= self.spins;
-        self.spins = if longer {
-            self.spins * 2
-        } else {
-            self.spins / 2
+        if round <= self.spins {
+            self.spins = (self.spins * 2).min(SPINS_MAX);
+        } else if round > self.spins + YIELDS {
+            self.spins = (self.spins / 2).max(SPINS_MIN);
         }
-        .clamp(SPINS_MIN, SPINS_MAX);
     }
 
     /// Sleeps once, unless a look after registering succeeds.
