@@ -16,11 +16,11 @@ const TAIL_PAUSES_MAX: u32 = 4096;
 /// | `BusySpin` | least: about one cache-line transfer | a whole core | a core for each such thread |
 /// | `Yield` | a little more | a whole core, given up to others that want it | – |
 /// | `Backoff` | up to `sleep` when idle | little; wakes 1/`sleep` times a second | – |
-/// | `Park` | about 5 µs to the waker when idle, and the time the system takes to wake a thread | nothing | – |
+/// | `Park` | a system call to the waker when idle, and the time the system takes to wake a thread | nothing | – |
 /// | `Adaptive` | a fence more than `BusySpin` while events flow, as `Park` when idle | nothing | – |
 ///
 /// Where somebody may park (`Park`, `Adaptive`, async ends), each publish or release that could wake them
-/// costs one full fence, about 5 to 10 ns; in a bus of `BusySpin`, `Yield` and `Backoff` alone there is none.
+/// costs one full fence, about 10 ns; in a bus of `BusySpin`, `Yield` and `Backoff` alone there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wait {
     /// Look again at once, for ever.
@@ -36,10 +36,10 @@ pub enum Wait {
         /// Then sleeps of this length; default 50 µs, at least 1 ns and at most 1 s.
         sleep: Duration,
     },
-    /// Sleep until woken. Waking a thread costs the waker about 5 µs.
+    /// Sleep until woken. Waking a thread costs the waker some microseconds.
     Park,
     /// Spin while that pays, then yield, then park: safe when threads outnumber cores. Waking it out of its
-    /// sleep costs the waker about 5 µs; how often that happened stands in [`BusStats`](crate::BusStats).
+    /// sleep costs the waker some microseconds; how often that happened stands in [`BusStats`](crate::BusStats).
     #[default]
     Adaptive,
 }

@@ -43,22 +43,27 @@ pub fn measure(
     }
     // Three rounds after a short one that tells how many fill the time.
     let pace = ping_pong(&seats, 10_000)?.elapsed;
-    let trips = ping_pong(&seats, fill(10_000, pace, time))?
-        .latency
-        .summary();
+    let Trips {
+        latency,
+        mut faults,
+        ..
+    } = ping_pong(&seats, fill(10_000, pace, time))?;
+    let trips = latency.summary();
     let buffer = Buffer::new(capacity.saturating_mul(payload.bytes()) / size_of::<Line>());
     let pace = buffer.stream(&seats, 100_000)?.elapsed;
     let lines = buffer.whole(fill(buffer.whole(100_000), pace, time / 3));
-    let rates: Result<Vec<f64>, ringway::Error> = (0..3)
-        .map(|_| {
-            let bytes = lines as f64 * size_of::<Line>() as f64;
-            Ok(bytes / buffer.stream(&seats, lines)?.elapsed.as_secs_f64())
-        })
-        .collect();
+    let mut rates = Vec::new();
+    for _ in 0..3 {
+        let streamed = buffer.stream(&seats, lines)?;
+        let bytes = lines as f64 * size_of::<Line>() as f64;
+        rates.push(bytes / streamed.elapsed.as_secs_f64());
+        faults.extend(streamed.faults);
+    }
     Ok(Limit {
         ping_pong_ns: Some(trips.p50),
         ping_pong_p99_ns: Some(trips.p99),
-        stream_bytes_per_second: spread::median(&rates?),
+        stream_bytes_per_second: spread::median(&rates),
+        faults,
     })
 }
 

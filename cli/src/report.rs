@@ -21,7 +21,7 @@ pub struct Report {
 }
 
 /// What two cores can do for each other without a queue; nothing where there are not two.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Limit {
     /// A cache line going to and fro: the median trip.
     pub ping_pong_ns: Option<u64>,
@@ -29,6 +29,9 @@ pub struct Limit {
     pub ping_pong_p99_ns: Option<u64>,
     /// Whole cache lines from one core to the other.
     pub stream_bytes_per_second: Option<f64>,
+    /// What was wrong with the lines that were passed; none in a sound run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
 }
 
 /// The results of one scenario.
@@ -152,10 +155,10 @@ impl RunConfig {
 }
 
 impl Report {
-    /// Whether every scenario was verified.
+    /// Whether every scenario was verified, and the bare limits.
     #[must_use]
     pub fn verified(&self) -> bool {
-        self.scenarios.iter().all(|scenario| scenario.verified)
+        self.limit.faults.is_empty() && self.scenarios.iter().all(|scenario| scenario.verified)
     }
 
     /// The table for people, the machine above it.
@@ -289,6 +292,9 @@ impl Report {
 
     fn describe_checks(&self, text: &mut String) -> fmt::Result {
         writeln!(text)?;
+        for fault in &self.limit.faults {
+            writeln!(text, "bare limits: NOT VERIFIED: {fault}")?;
+        }
         for scenario in &self.scenarios {
             for warning in &scenario.warnings {
                 writeln!(text, "{}: warning: {warning}", scenario.name)?;
@@ -484,6 +490,18 @@ mod tests {
         let table = report.table();
         assert!(table.contains("mpsc: NOT VERIFIED: event 7 lost"));
         assert!(!table.contains("verified: every"));
+    }
+
+    #[test]
+    fn a_fault_of_the_limits_counts() {
+        let mut report = report();
+        report.limit.faults.push("a line was wrong".to_owned());
+        assert!(!report.verified());
+        assert!(
+            report
+                .table()
+                .contains("bare limits: NOT VERIFIED: a line was wrong")
+        );
     }
 
     #[test]

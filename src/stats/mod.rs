@@ -42,7 +42,7 @@ pub struct StageStats {
     pub stalls: u64,
     /// How often it went to sleep.
     pub parks: u64,
-    /// How many sleeping threads it woke, at about 5 µs each.
+    /// How many sleeping threads it woke, at some microseconds each.
     pub wakes: u64,
     /// Events that its handler failed on.
     pub failures: u64,
@@ -66,7 +66,7 @@ pub struct ProducerStats {
     pub stalls: u64,
     /// How often it went to sleep.
     pub parks: u64,
-    /// How many sleeping threads it woke, at about 5 µs each.
+    /// How many sleeping threads it woke, at some microseconds each.
     pub wakes: u64,
 }
 
