@@ -1,5 +1,6 @@
 //! What the benchmarks share: threads that start together, each on a core of its own if there are enough.
 
+use ringway_harness::seats::Seats;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,16 +10,11 @@ pub(crate) fn timed<P: FnOnce() + Send>(
     producers: Vec<P>,
     consume: impl FnOnce() + Send,
 ) -> Duration {
-    let mut cores = ringway::cores();
-    cores.truncate(ringway::usable_cores());
     let threads = producers.len() + 1;
-    // All or none: one thread held to a core that others roam over would measure the scheduler.
-    let seat = |thread: usize| cores.get(..threads).map(|cores| cores[thread]);
+    let seats = Seats::for_threads(threads);
     let barrier = Barrier::new(threads);
     let begin = |thread: usize| {
-        if let Some(core) = seat(thread) {
-            ringway::pin_current_thread(core).expect("a usable core can be pinned to");
-        }
+        (seats.sit(thread)).expect("a usable core can be pinned to");
         barrier.wait();
         Instant::now()
     };
