@@ -113,8 +113,9 @@ pub enum Placement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusConfig {
     /// Slots in the ring, in events: how far the slowest stage may lag before producers wait. Default 8,192; 1 to 2^31,
-    /// rounded up to a power of two. Larger absorbs longer bursts; smaller stays in cache: the ring takes
-    /// `capacity × (8 + size of an event)` bytes, and is fastest when that fits the second-level cache.
+    /// rounded up to a power of two. Larger absorbs longer bursts; smaller stays in cache, and is fastest when the ring fits the
+    /// second-level one. With several producers the ring takes `capacity × (8 + size of an event)` bytes; with one, whose events share
+    /// cache lines where several fit beside the eight bytes that publish them, between that and twice as many.
     pub capacity: usize,
     /// How stages and producers wait unless they say otherwise. Default [`Wait::Adaptive`]. Spinning is fastest and costs a core
     /// a thread; parking costs nothing while idle and a fence a publish.

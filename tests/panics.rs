@@ -11,17 +11,19 @@ use common::executor::{bell, poll_once};
 use common::{Log, config, limited, numbers, panic_of, rest};
 use ringway::{BusConfig, Consumer, Exclusive, Producer, ProducerKind, Topology, mpsc, spsc};
 use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::thread;
 
-/// An event whose drop panics when it is armed.
+/// An event whose drop panics when it is armed; too large to share a cache line, so a slot is overwritten after `capacity` events.
 #[derive(Debug, Default)]
 struct Bomb {
     number: u64,
     armed: bool,
+    _large: [u64; 4],
 }
 
 impl Drop for Bomb {
@@ -35,7 +37,7 @@ impl Drop for Bomb {
 fn harmless(number: u64) -> Bomb {
     Bomb {
         number,
-        armed: false,
+        ..Bomb::default()
     }
 }
 
@@ -43,6 +45,7 @@ fn armed(number: u64) -> Bomb {
     Bomb {
         number,
         armed: true,
+        ..Bomb::default()
     }
 }
 
@@ -231,6 +234,59 @@ fn drops_on_overwrite<K: ProducerKind>(
     tx.publish_batch(batch).unwrap();
     let after = bombs(&mut rx);
     assert_eq!(after[after.len() - 2..], [8, 9], "the ring goes on");
+}
+
+/// The same for events of which several share a cache line and its mark.
+#[derive(Debug, Default)]
+struct SmallBomb(Option<u32>);
+
+impl Drop for SmallBomb {
+    fn drop(&mut self) {
+        if self.0.take() == Some(ARMED) {
+            panic!("bomb");
+        }
+    }
+}
+
+const ARMED: u32 = u32::MAX;
+
+#[test]
+fn drops_of_events_that_share_a_line() {
+    limited(|| {
+        let (mut tx, mut rx) = spsc::<SmallBomb>(16);
+        let read = |rx: &mut Consumer<SmallBomb, Exclusive>, all: &mut Vec<u32>| {
+            while let Ok(mut batch) = rx.try_read() {
+                let numbers = batch.iter_mut().filter_map(|event| event.0);
+                all.extend(numbers.filter(|&number| number != ARMED));
+            }
+        };
+        let (mut delivered, mut expected, mut panics) = (Vec::new(), Vec::new(), 0);
+        for number in 0..1000 {
+            let bomb = || (number % 7 == 3).then(|| tx.publish(SmallBomb(Some(ARMED))));
+            panics += u32::from(catch_unwind(AssertUnwindSafe(bomb)).is_err());
+            let batch = [Some(number), Some(number + 1_000_000)].map(SmallBomb);
+            let published = catch_unwind(AssertUnwindSafe(|| tx.publish_batch(batch)));
+            let before = delivered.len();
+            read(&mut rx, &mut delivered);
+            if published.is_ok() {
+                expected.extend([number, number + 1_000_000]);
+            } else {
+                panics += 1; // what it had published before the panic is there
+                expected.extend_from_slice(&delivered[before..]);
+            }
+        }
+        // so that none is left when the ring goes
+        while catch_unwind(AssertUnwindSafe(|| {
+            for _ in 0..64 {
+                tx.publish(SmallBomb(None)).unwrap();
+                drop(rx.read());
+            }
+        }))
+        .is_err()
+        {}
+        assert!(panics > 0, "some slot held a bomb");
+        assert_eq!(delivered, expected);
+    });
 }
 
 #[test]

@@ -50,7 +50,10 @@ const LAYERS: &[(u8, &[&str])] = &[
         ],
     ),
     (4, &["wait", "wait::context", "wait::signal"]),
-    (3, &["affinity", "ring::cursor", "ring::slots"]),
+    (
+        3,
+        &["affinity", "ring::cursor", "ring::lines", "ring::slots"],
+    ),
     (2, &["config"]),
     (1, &["error", "registry"]),
     (0, &["sequence", "sync"]),
@@ -62,6 +65,7 @@ const UNSAFE: &[&str] = &[
     "src/consumer/worker.rs",
     "src/ring/multi.rs",
     "src/ring/single.rs",
+    "src/ring/lines.rs",
     "src/ring/slots.rs",
 ];
 

@@ -43,7 +43,13 @@ impl<T, K: ProducerKind> Producer<T, K> {
     }
 
     #[inline(always)]
-    pub(super) fn reserve_known(&mut self, count: u64) -> Option<Grant<K>> {
+    fn reserve_one(&mut self) -> Option<Grant<K>> {
+        self.note_thread();
+        self.sequencer.reserve_one(&self.ring)
+    }
+
+    #[inline(always)]
+    fn reserve_known(&mut self, count: u64) -> Option<Grant<K>> {
         self.note_thread();
         self.sequencer.reserve_known(&self.ring.core, count)
     }
@@ -114,7 +120,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// Two ways to the same end: a slow one would keep the fast one's values in memory.
     #[inline(always)]
     pub(super) fn put(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
-        match self.reserve_known(1) {
+        match self.reserve_one() {
             Some(grant) => Ok(self.begin(grant, false).put(event)),
             None => self.put_slowly(event, until),
         }
@@ -139,7 +145,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
         write: impl FnOnce(&mut T),
         until: Until,
     ) -> Result<Sequence, ClaimError> {
-        let grant = self.reserve(1, 1, until)?;
+        let grant = match self.reserve_one() {
+            Some(grant) => grant,
+            None => self.reserve_slowly(1, 1, until)?,
+        };
         Ok(self.begin(grant, true).put_with(write))
     }
 
@@ -165,12 +174,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
             };
             let mut claim = self.begin(grant, true);
             let room = claim.len() as u64;
-            let mut done = 0;
-            while done < room {
-                let Some(event) = events.next() else { break };
-                claim.claimed.put(event);
-                done += 1;
-            }
+            let done = claim.claimed.fill(&mut events);
             claim
                 .notifier
                 .count_chunk(done, claim.sequences().start().get());

@@ -18,6 +18,7 @@
 pub(crate) mod barrier;
 pub(crate) mod cursor;
 pub(crate) mod group;
+pub(crate) mod lines;
 pub(crate) mod multi;
 pub(crate) mod sequencer;
 pub(crate) mod single;
@@ -28,6 +29,7 @@ use crate::error::Error;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, ring_number, step};
 use crossbeam_utils::CachePadded;
 use cursor::{Counters, POSITION};
+use lines::Shape;
 use slots::Slots;
 use std::sync::{Arc as PlainArc, Mutex as PlainMutex, PoisonError};
 use table::Table;
@@ -86,7 +88,12 @@ impl<T> Ring<T> {
         joinable: bool,
         event: impl FnMut() -> T,
     ) -> Result<Self, Error> {
-        let slots = Slots::new(capacity, event)?;
+        let capacity = (capacity as u64).next_power_of_two();
+        let shape = match kind {
+            Kind::Single => Shape::Lined,
+            Kind::Multi => Shape::Each,
+        };
+        let slots = Slots::new(shape, capacity, event)?;
         let core = Core {
             head: CachePadded::new(AtomicU64::new(0)),
             status: CachePadded::new(Status {
@@ -99,7 +106,7 @@ impl<T> Ring<T> {
             readers_living: AtomicUsize::new(0),
             last_user: AtomicU64::new(0),
             id: ring_number(),
-            capacity: slots.capacity(),
+            capacity,
             kind,
         };
         Ok(Self { slots, core })
@@ -127,11 +134,17 @@ impl Core {
         self.head.load(Ordering::Acquire) & POSITION
     }
 
+    /// The next sequence, asked by the only producer; with the closed bit.
+    #[inline(always)]
+    fn own_head(&self) -> u64 {
+        // relaxed: only the caller writes it
+        self.head.load(Ordering::Relaxed)
+    }
+
     /// The next sequence, asked by the only producer.
     #[inline(always)]
     fn own_position(&self) -> u64 {
-        // relaxed: only the caller writes it
-        self.head.load(Ordering::Relaxed) & POSITION
+        self.own_head() & POSITION
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@
 //! either is below the closing sequence or fails.
 
 use crate::ring::cursor::{POSITION, Snapshot};
+use crate::ring::lines::Shape;
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
 use crate::ring::slots::WriteToken;
 use crate::ring::{CLOSED, Core, Ring};
@@ -68,6 +69,11 @@ impl Sequencer for MultiSequencer {
     }
 
     #[inline(always)]
+    fn reserve_one<T>(&mut self, ring: &Ring<T>) -> Option<Ticket> {
+        self.reserve_known(&ring.core, 1)
+    }
+
+    #[inline(always)]
     fn reserve_known(&mut self, core: &Core, count: u64) -> Option<Ticket> {
         // pairs: HEAD (the CAS below, close)
         let head = core.head.load(Ordering::Acquire);
@@ -110,12 +116,14 @@ impl Sequencer for MultiSequencer {
 
     #[inline(always)]
     fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, ticket: Ticket) -> Claimed<'s, T, Self> {
-        // SAFETY: the CAS gave this range to this ticket alone, and the ticket is used up. The range is below the limit, so every
+        // SAFETY: the slots of a multi-producer ring have a mark each.
+        let place = unsafe { ring.slots.begin(Shape::Each, ticket.0.start) };
+        // SAFETY: the slots have a mark each, and the place is that of the first. The CAS gave this range to this ticket alone, and the ticket is used up. The range is below the limit, so every
         // living reader's cursor has passed what the slots held a lap ago (cursors were read with Acquire): those events
         // had been published, so their writers are done too. Readers that have left touch no slot; once none
         // is left the counter is closed before the last cursor reads as retired, so no claim rests on a limit
         // without readers. None reads above its barrier before the marks of the range are stored.
-        let token = unsafe { WriteToken::mint(&ring.slots, ticket.0) };
+        let token = unsafe { WriteToken::mint(&ring.slots, Shape::Each, place, ticket.0) };
         Claimed::new(self, &ring.core, token)
     }
 

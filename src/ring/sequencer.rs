@@ -26,6 +26,10 @@ pub trait Sequencer: Sized {
     #[doc(hidden)]
     fn new() -> Self;
 
+    /// Gets room for one event if it is known to be there without a look at any cursor.
+    #[doc(hidden)]
+    fn reserve_one<T>(&mut self, ring: &Ring<T>) -> Option<Self::Grant>;
+
     /// Gets room for `count` events if it is known to be there without a look at any cursor.
     #[doc(hidden)]
     fn reserve_known(&mut self, core: &Core, count: u64) -> Option<Self::Grant>;
@@ -89,6 +93,15 @@ impl<'s, T, S: Sequencer> Claimed<'s, T, S> {
         let (sequencer, core) = (self.sequencer, self.core);
         self.token
             .publish_first(write, |end| sequencer.pass(core, end))
+    }
+
+    /// Puts what `events` yields into the slots, in order, and publishes it; how many those were.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, events: impl Iterator<Item = T>) -> u64 {
+        let (sequencer, core) = (self.sequencer, self.core);
+        let start = self.token.range().start;
+        self.token.fill(events, |end| sequencer.pass(core, end));
+        self.token.range().start - start
     }
 
     /// Publishes what is left.

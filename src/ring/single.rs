@@ -5,10 +5,12 @@
 //! are used again.
 
 use crate::ring::cursor::Snapshot;
+use crate::ring::lines::{Place, Shape};
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
-use crate::ring::slots::WriteToken;
+use crate::ring::slots::{Slots, WriteToken};
 use crate::ring::{Core, Ring};
 use crate::sync::Ordering;
+use std::ops::Range;
 
 /// The next sequence stands in `head` alone: each store more that a publication makes is one less that can wait, behind a
 /// line on its way from the reader's core, for its own line to come.
@@ -16,13 +18,16 @@ use crate::sync::Ordering;
 pub struct SingleSequencer {
     /// Sequences below have room; only grows.
     limit: u64,
+    /// The line that was last begun for a single event, and how far such events may go in it: never above the limit.
+    line: Place,
+    line_limit: u64,
     /// The cursor that was least when the ring was last found full.
     behind: Option<(usize, Snapshot)>,
 }
 
-/// So many sequences, from the next one, are below the limit.
+/// Sequences from the next one on that are below the limit.
 #[derive(Debug)]
-pub struct Room(u64);
+pub struct Room(Range<u64>);
 
 impl SingleSequencer {
     /// Reads the cursors again; the room there is then, at least `least`.
@@ -42,7 +47,7 @@ impl SingleSequencer {
             return if room < least {
                 Err(Refused::Full { behind: None })
             } else {
-                Ok(Room(room.min(most)))
+                Ok(Room(next..next + room.min(most)))
             };
         };
         // the frontier of a group can step back; what was proven once stays true
@@ -55,7 +60,19 @@ impl SingleSequencer {
             });
         }
         self.behind = None;
-        Ok(Room(room.min(most)))
+        Ok(Room(next..next + room.min(most)))
+    }
+
+    /// Goes on to the line of `next`, if there is room in it: single events then need no division until they have filled it.
+    #[inline]
+    fn turn<T>(&mut self, slots: &Slots<T>, next: u64) -> bool {
+        if next >= self.limit || !Slots::<T>::SHARES_MARKS {
+            return next < self.limit;
+        }
+        // SAFETY: the slots of a single-producer ring are lined.
+        self.line = unsafe { slots.begin(Shape::Lined, next) };
+        self.line_limit = self.limit.min(self.line.end());
+        true
     }
 
     /// The bus is closing: nothing more will be published.
@@ -74,13 +91,24 @@ impl Sequencer for SingleSequencer {
     fn new() -> Self {
         Self {
             limit: 0,
+            line: Place::default(),
+            line_limit: 0,
             behind: None,
         }
     }
 
     #[inline(always)]
+    fn reserve_one<T>(&mut self, ring: &Ring<T>) -> Option<Room> {
+        let next = ring.core.own_head(); // once closed above every limit
+        let known = ring.core.is_open()
+            && (Slots::<T>::SHARES_MARKS && next < self.line_limit || self.turn(&ring.slots, next));
+        known.then_some(Room(next..next + 1))
+    }
+
+    #[inline(always)]
     fn reserve_known(&mut self, core: &Core, count: u64) -> Option<Room> {
-        (core.is_open() && core.own_position() + count <= self.limit).then_some(Room(count))
+        let next = core.own_head(); // once closed above every limit
+        (core.is_open() && next + count <= self.limit).then_some(Room(next..next + count))
     }
 
     fn reserve(&mut self, core: &Core, least: u64, most: u64) -> Result<Room, Refused> {
@@ -93,14 +121,19 @@ impl Sequencer for SingleSequencer {
 
     #[inline(always)]
     fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, room: Room) -> Claimed<'s, T, Self> {
-        let start = ring.core.own_position();
-        let range = start..start + room.0;
-        assert!(range.end <= self.limit, "room is used once");
-        // SAFETY: this producer is the only one, and the claim borrows it mutably, so no other write token lives. Below the limit
+        let Room(range) = room;
+        assert!(range.start == ring.core.own_head(), "room is used at once");
+        let place = if Slots::<T>::SHARES_MARKS && range.end <= self.line_limit {
+            self.line // `next` only grows, so it is behind the line's first sequence
+        } else {
+            // SAFETY: as in `turn`.
+            unsafe { ring.slots.begin(Shape::Lined, range.start) }
+        };
+        // SAFETY: the slots of a single-producer ring are lined. This producer is the only one, and the claim borrows it mutably, so no other write token lives. Below the limit
         // every living reader's cursor has passed what the slots held a lap ago (the limit is the least cursor plus
         // the capacity, and cursors were read with Acquire), readers that have left touch no slot, and none reads
         // above its barrier before the marks of `range` are stored.
-        let token = unsafe { WriteToken::mint(&ring.slots, range) };
+        let token = unsafe { WriteToken::mint(&ring.slots, Shape::Lined, place, range) };
         Claimed::new(self, &ring.core, token)
     }
 
