@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::thread;
 
-/// An event whose drop panics when it is armed; too large to share a cache line, so a slot is overwritten after `capacity` events.
+/// An event whose drop panics when it is armed; so large that lines have eight slots, and a slot is overwritten after eight events.
 #[derive(Debug, Default)]
 struct Bomb {
     number: u64,
@@ -217,23 +217,23 @@ fn drops_on_overwrite<K: ProducerKind>(
     mut tx: Producer<Bomb, K>,
     mut rx: Consumer<Bomb, Exclusive>,
 ) {
-    for number in 0..4 {
+    for number in 0..8 {
         tx.publish(armed(number)).unwrap();
     }
-    assert_eq!(bombs(&mut rx), [0, 1, 2, 3]);
-    assert_eq!(panic_of(|| tx.publish(harmless(4))), "bomb 0");
+    assert!(bombs(&mut rx).into_iter().eq(0..8));
+    assert_eq!(panic_of(|| tx.publish(harmless(8))), "bomb 0");
     assert_eq!(
-        panic_of(|| tx.publish_batch([harmless(5), harmless(6), harmless(7)])).len(),
+        panic_of(|| tx.publish_batch([harmless(9), harmless(10), harmless(11)])).len(),
         "bomb 1".len()
     );
     let mut delivered = bombs(&mut rx);
-    while tx.publish_with(|slot| slot.armed = false).is_ok() && delivered.len() < 8 {
+    while tx.publish_with(|slot| slot.armed = false).is_ok() && delivered.len() < 16 {
         delivered.extend(bombs(&mut rx));
     }
-    let batch = [harmless(8), harmless(9)];
+    let batch = [harmless(20), harmless(21)];
     tx.publish_batch(batch).unwrap();
     let after = bombs(&mut rx);
-    assert_eq!(after[after.len() - 2..], [8, 9], "the ring goes on");
+    assert_eq!(after[after.len() - 2..], [20, 21], "the ring goes on");
 }
 
 /// The same for events of which several share a cache line and its mark.
@@ -292,9 +292,9 @@ fn drops_of_events_that_share_a_line() {
 #[test]
 fn drops_of_events_that_are_overwritten() {
     limited(|| {
-        let (tx, rx) = spsc(4);
+        let (tx, rx) = spsc(8);
         drops_on_overwrite(tx, rx);
-        let (tx, rx) = mpsc(4);
+        let (tx, rx) = mpsc(8);
         drops_on_overwrite(tx, rx);
     });
 }

@@ -4,13 +4,14 @@ use crate::error::{BatchError, ClaimError};
 use crate::producer::Producer;
 use crate::producer::claim::{Claim, Notifier};
 use crate::producer::kind::{ProducerKind, sealed};
-use crate::ring::Core;
-use crate::ring::sequencer::{Refused, Sequencer};
+use crate::ring::cursor::Counters;
+use crate::ring::sequencer::{Claimed, Refused, Sequencer};
+use crate::ring::{Core, Ring};
 use crate::sequence::Sequence;
 use crate::sync::{thread_mark, thread_number};
-use crate::wait::Look;
 use crate::wait::context::{Inside, is_inside};
 use crate::wait::signal::Signal;
+use crate::wait::{Look, Waiter};
 use std::mem::needs_drop;
 use std::time::Instant;
 
@@ -43,9 +44,16 @@ impl<T, K: ProducerKind> Producer<T, K> {
     }
 
     #[inline(always)]
-    fn reserve_one(&mut self) -> Option<Grant<K>> {
+    fn claim_one(&mut self, runs_user_code: bool) -> Option<Claim<'_, T, K>> {
         self.note_thread();
-        self.sequencer.reserve_one(&self.ring)
+        let claimed = self.sequencer.claim_one(&self.ring)?;
+        Some(wrap(
+            claimed,
+            &self.ring,
+            &self.waiter,
+            &self.counters,
+            runs_user_code,
+        ))
     }
 
     #[inline(always)]
@@ -120,10 +128,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// Two ways to the same end: a slow one would keep the fast one's values in memory.
     #[inline(always)]
     pub(super) fn put(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
-        match self.reserve_one() {
-            Some(grant) => Ok(self.begin(grant, false).put(event)),
-            None => self.put_slowly(event, until),
+        if let Some(claim) = self.claim_one(false) {
+            return Ok(claim.put(event));
         }
+        self.put_slowly(event, until)
     }
 
     #[cold]
@@ -145,10 +153,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
         write: impl FnOnce(&mut T),
         until: Until,
     ) -> Result<Sequence, ClaimError> {
-        let grant = match self.reserve_one() {
-            Some(grant) => grant,
-            None => self.reserve_slowly(1, 1, until)?,
-        };
+        if let Some(claim) = self.claim_one(true) {
+            return Ok(claim.put_with(write));
+        }
+        let grant = self.reserve_slowly(1, 1, until)?;
         Ok(self.begin(grant, true).put_with(write))
     }
 
@@ -203,16 +211,32 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// the event that is overwritten.
     #[inline(always)]
     pub(super) fn begin(&mut self, grant: Grant<K>, runs_user_code: bool) -> Claim<'_, T, K> {
-        let bus = self.ring.core.id();
-        Claim {
-            claimed: self.sequencer.claim(&self.ring, grant),
-            notifier: Notifier {
-                signals: self.waiter.signals(),
-                counters: &self.counters,
-            },
-            _inside: (K::Sequencer::MULTI && (runs_user_code || needs_drop::<T>()))
-                .then(|| Inside::enter(bus)),
-        }
+        wrap(
+            self.sequencer.claim(&self.ring, grant),
+            &self.ring,
+            &self.waiter,
+            &self.counters,
+            runs_user_code,
+        )
+    }
+}
+
+#[inline(always)]
+fn wrap<'p, T, K: ProducerKind>(
+    claimed: Claimed<'p, T, K::Sequencer>,
+    ring: &Ring<T>,
+    waiter: &'p Waiter,
+    counters: &'p Counters,
+    runs_user_code: bool,
+) -> Claim<'p, T, K> {
+    Claim {
+        claimed,
+        notifier: Notifier {
+            signals: waiter.signals(),
+            counters,
+        },
+        _inside: (K::Sequencer::MULTI && (runs_user_code || needs_drop::<T>()))
+            .then(|| Inside::enter(ring.core.id())),
     }
 }
 

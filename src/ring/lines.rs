@@ -3,8 +3,9 @@
 //! This file knows addresses and nothing else: what marks mean, and who may touch a slot when, stands in
 //! [`slots`](super::slots). References are formed to marks and to the cells of single slots, never to a whole line.
 //!
-//! A line of [`Shape::Lined`] is one cache line with as many slots as fit beside the mark: the transfer that tells a reader that
-//! events are there brings the events along, seven of eight bytes at a time. With [`Shape::Each`] every slot has a mark of its own, which is what
+//! In [`Shape::Lined`] several slots share a mark. Of small events a line is one cache line, with as many slots as fit beside the mark: the
+//! transfer that tells a reader that events are there brings the events along, seven of eight bytes at a time. Of large events it is a
+//! cache line for the mark and then eight slots. In [`Shape::Each`] every slot has a mark of its own right before it, which is what
 //! producers need that finish out of order. Either way the number of lines is a power of two, so that a line is found by a mask.
 
 use crate::error::{Error, ErrorKind};
@@ -12,21 +13,38 @@ use crate::sync::{AtomicU64, UnsafeCell};
 use std::alloc::{Layout, alloc, dealloc};
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
+use std::slice;
 
 /// What a processor moves between cores at once.
 const CACHE_LINE: usize = 64;
-/// What of it marks and events may fill. Models have the shortest lines with which two or four small events make one.
+/// What of it marks and small events may fill. Models have lines so short that two or four very small events make one.
 const FILLED: usize = if cfg!(loom) { 12 } else { CACHE_LINE };
-/// How far ahead of the line that it begins to write a producer asks for lines: eight to twelve were best, by measurement.
-const LINES_AHEAD: u64 = 8;
+/// How many large events share a mark.
+const LARGE_PER_LINE: u64 = if cfg!(loom) { 1 } else { 8 };
+/// So many bytes ahead of where it writes a producer asks for cache lines.
+const AHEAD: usize = match option_env!("AHEAD") {
+    Some(s) => {
+        let b = s.as_bytes();
+        let mut i = 0;
+        let mut v = 0;
+        while i < b.len() {
+            v = v * 10 + (b[i] - b'0') as usize;
+            i += 1
+        }
+        v
+    }
+    None => 512,
+};
+/// For so many bytes of one event at most: beyond, the processor itself sees what is coming.
+const AHEAD_MAX: usize = 8 * CACHE_LINE;
 
 /// How many slots a mark speaks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// One: several producers may publish out of order.
     Each,
-    /// As many as fit into its cache line: one producer publishes in order.
+    /// Several: one producer publishes in order.
     Lined,
 }
 
@@ -48,40 +66,49 @@ unsafe impl<T: Send> Send for Lines<T> {}
 unsafe impl<T: Send> Sync for Lines<T> {}
 
 impl<T> Lines<T> {
-    /// How many slots fit beside the mark in one cache line; 1 for an event that is too large, aligned more strictly than the
-    /// mark, or without a size.
-    pub(crate) const PER_LINE: u64 = {
-        let beside = FILLED - size_of::<u64>();
-        if size_of::<T>() == 0 || align_of::<T>() > align_of::<u64>() || size_of::<T>() > beside {
-            1
-        } else {
-            (beside / size_of::<T>()) as u64
-        }
-    };
     const SLOT: usize = size_of::<UnsafeCell<T>>();
-    /// From a line's beginning to its first slot.
-    const FIRST_SLOT: usize = size_of::<AtomicU64>().next_multiple_of(align_of::<UnsafeCell<T>>());
     const ALIGN: usize = {
         let (mark, slot) = (align_of::<AtomicU64>(), align_of::<UnsafeCell<T>>());
         if mark > slot { mark } else { slot }
     };
+    /// How many events fit beside their mark into one cache line.
+    const FITTING: usize = {
+        let mark = size_of::<u64>().next_multiple_of(align_of::<T>());
+        match size_of::<T>() {
+            0 => 0,
+            size => FILLED.saturating_sub(mark) / size,
+        }
+    };
+    /// Whether lines of several slots are one cache line.
+    const SMALL: bool = Self::FITTING > 1;
 
+    /// How many slots a line has.
     const fn per_line(shape: Shape) -> u64 {
         match shape {
             Shape::Each => 1,
-            Shape::Lined => Self::PER_LINE,
+            Shape::Lined if Self::SMALL => Self::FITTING as u64,
+            Shape::Lined => LARGE_PER_LINE,
         }
     }
 
-    /// From one line to the next, in bytes. A line with one slot is packed: padding would cost more transfers than it saves.
+    /// From a line's beginning to its first slot, in bytes.
+    const fn first_slot(shape: Shape) -> usize {
+        let mark = size_of::<AtomicU64>().next_multiple_of(align_of::<UnsafeCell<T>>());
+        match shape {
+            Shape::Lined if !Self::SMALL => mark.next_multiple_of(CACHE_LINE),
+            _ => mark,
+        }
+    }
+
+    /// From one line to the next, in bytes. A slot with a mark of its own is packed: padding costs more transfers than it saves.
     const fn stride(shape: Shape) -> usize {
-        let per_line = Self::per_line(shape) as usize;
-        let align = if per_line == 1 {
-            Self::ALIGN
-        } else {
-            CACHE_LINE
-        };
-        (Self::FIRST_SLOT + per_line * Self::SLOT).next_multiple_of(align)
+        let used = Self::first_slot(shape) + Self::per_line(shape) as usize * Self::SLOT;
+        match shape {
+            Shape::Each => used.next_multiple_of(Self::ALIGN),
+            Shape::Lined => used
+                .next_multiple_of(CACHE_LINE)
+                .next_multiple_of(Self::ALIGN),
+        }
     }
 
     /// At least `capacity` slots, which must be a power of two, each filled by `event`.
@@ -124,7 +151,8 @@ impl<T> Lines<T> {
     #[inline(never)]
     fn fill(&mut self, slots: u64, mut event: impl FnMut() -> T) {
         while self.made < slots {
-            let slot = self.view().slot_at(self.made);
+            let view = self.view();
+            let slot = view.slot_in(view.place(self.made), self.made);
             // SAFETY: the place of a slot lies in the memory of the lines and is aligned; each is written once, and nobody else
             // knows it yet.
             unsafe { slot.write(UnsafeCell::new(event())) };
@@ -162,7 +190,8 @@ fn too_large(capacity: u64, stride: usize) -> Error {
 impl<T> Drop for Lines<T> {
     fn drop(&mut self) {
         for sequence in 0..self.made {
-            let slot = self.view().slot_at(sequence);
+            let view = self.view();
+            let slot = view.slot_in(view.place(sequence), sequence);
             // SAFETY: the first `made` slots hold an event, and nobody can reach one any more.
             unsafe { slot.drop_in_place() };
         }
@@ -171,17 +200,27 @@ impl<T> Drop for Lines<T> {
     }
 }
 
-/// A line, and how its slots are found without a division: by offsets in bytes, from the beginning of the first line.
-#[derive(Clone, Copy, Debug, Default)]
+/// A line, and how its slots are found without a division.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    mark: usize,
+    mark: NonNull<AtomicU64>,
     /// Where the slot of sequence 0 would be if the line went back so far.
-    origin: usize,
+    origin: *mut u8,
     /// One above the line's last sequence.
     end: u64,
 }
 
+// SAFETY: these are addresses; whoever goes there argues for that.
+unsafe impl Send for Place {}
+
 impl Place {
+    /// Of no line: no sequence is below its end.
+    pub(crate) const NOWHERE: Self = Self {
+        mark: NonNull::dangling(),
+        origin: ptr::null_mut(),
+        end: 0,
+    };
+
     /// One above the line's last sequence.
     #[inline(always)]
     pub(crate) fn end(self) -> u64 {
@@ -213,7 +252,11 @@ impl<'r, T> View<'r, T> {
     /// The number of the line that `sequence` is in; lines are numbered on from lap to lap.
     #[inline(always)]
     pub(crate) fn line_of(self, sequence: u64) -> u64 {
-        sequence / self.per_line()
+        // a division by either constant, not by whichever of them
+        match self.shape {
+            Shape::Each => sequence,
+            Shape::Lined => sequence / Lines::<T>::per_line(Shape::Lined),
+        }
     }
 
     /// From the first line's beginning to that of `line`, in bytes.
@@ -234,30 +277,30 @@ impl<'r, T> View<'r, T> {
         self.at(self.offset(line)).cast()
     }
 
-    #[inline(always)]
-    fn slot_offset(self, sequence: u64) -> usize {
-        let line = self.line_of(sequence);
-        let slot = (sequence - line * self.per_line()) as usize;
-        self.offset(line) + Lines::<T>::FIRST_SLOT + slot * Lines::<T>::SLOT
-    }
-
-    #[inline(always)]
-    fn slot_at(self, sequence: u64) -> NonNull<UnsafeCell<T>> {
-        self.at(self.slot_offset(sequence)).cast()
-    }
-
     /// The line that `sequence` is in.
     #[inline(always)]
     pub(crate) fn place(self, sequence: u64) -> Place {
         let line = self.line_of(sequence);
-        let mark = self.offset(line);
+        let mark = self.mark_at(line);
         let before = (line * self.per_line()) as usize;
+        let first = mark
+            .cast::<u8>()
+            .as_ptr()
+            .wrapping_add(Lines::<T>::first_slot(self.shape));
         Place {
             mark,
-            origin: (mark + Lines::<T>::FIRST_SLOT)
-                .wrapping_sub(before.wrapping_mul(Lines::<T>::SLOT)),
+            origin: first.wrapping_sub(before.wrapping_mul(Lines::<T>::SLOT)),
             end: (line + 1) * self.per_line(),
         }
+    }
+
+    /// The slot of a sequence that is in `place`.
+    #[inline(always)]
+    fn slot_in(self, place: Place, sequence: u64) -> *mut UnsafeCell<T> {
+        place
+            .origin
+            .wrapping_add((sequence as usize).wrapping_mul(Lines::<T>::SLOT))
+            .cast()
     }
 
     /// The mark of a line, and the slot of a sequence in it.
@@ -271,10 +314,10 @@ impl<'r, T> View<'r, T> {
         sequence: u64,
     ) -> (&'r AtomicU64, &'r UnsafeCell<T>) {
         debug_assert_eq!(self.line_of(sequence), self.line_of(place.end - 1));
-        let slot = (sequence as usize).wrapping_mul(Lines::<T>::SLOT);
-        let slot = self.slot_from(place.origin.wrapping_add(slot));
+        // SAFETY: slots were made with the lines, which outlive the reference; what is in a cell is reached through its pointer only.
+        let slot = unsafe { &*self.slot_in(place, sequence) };
         // SAFETY: as in `mark`, for a place is made from a line's number.
-        (unsafe { self.at(place.mark).cast().as_ref() }, slot)
+        (unsafe { place.mark.as_ref() }, slot)
     }
 
     /// The mark of a line.
@@ -284,71 +327,113 @@ impl<'r, T> View<'r, T> {
         unsafe { self.mark_at(line).as_ref() }
     }
 
+    /// The slots of a range that lies in one line.
+    ///
+    /// # Safety
+    /// `place` is where these lines, in this shape, have every sequence of `range`.
     #[inline(always)]
-    fn slot_from(self, offset: usize) -> &'r UnsafeCell<T> {
-        // SAFETY: offsets of slots are those of cells that were made with the lines, which outlive the reference; what is in a
-        // cell is reached through its pointer only.
-        unsafe { self.at(offset).cast().as_ref() }
+    pub(crate) unsafe fn slots_at(self, place: Place, range: Range<u64>) -> &'r [UnsafeCell<T>] {
+        debug_assert!(range.end <= place.end && place.end - range.start <= self.per_line());
+        let first = self.slot_in(place, range.start);
+        let count = (range.end - range.start) as usize;
+        // SAFETY: a line's slots lie side by side, made with the lines, which outlive the reference; what is in a cell is reached
+        // through its pointer only.
+        unsafe { slice::from_raw_parts(first, count) }
     }
 
     /// The slots of a range, in order.
     #[inline(always)]
     pub(crate) fn slots(self, range: &Range<u64>) -> Run<'r, T> {
-        let len = range.end - range.start;
-        let line = self.line_of(range.start);
-        let slot = range.start - line * self.per_line();
-        let here = len.min(self.per_line() - slot);
+        let place = self.place(range.start);
+        let end = range.end.min(place.end);
+        // SAFETY: the place is that of `start`, and `end` is not beyond its line.
+        let here = unsafe { self.slots_at(place, range.start..end) };
         Run {
             view: self,
-            offset: self.slot_offset(range.start),
-            here,
-            later: len - here,
-            line: line + 1,
+            here: here.iter(),
+            line: self.line_of(range.start) + 1,
+            later: range.end - end,
+            end: range.end,
         }
     }
 
-    /// Whoever begins to write the line of `sequence` asks for one that it will write soon, so that it has come from the readers' core
-    /// by then.
+    /// The first slots of a line.
     #[inline(always)]
-    pub(crate) fn prefetch_ahead_of(self, sequence: u64) {
-        prefetch_to_write(self.at(self.offset(self.line_of(sequence) + LINES_AHEAD)));
+    fn first_slots(self, line: u64, count: u64) -> &'r [UnsafeCell<T>] {
+        let first = self.at(self.offset(line) + Lines::<T>::first_slot(self.shape));
+        let count = count.min(self.per_line()) as usize;
+        // SAFETY: as in `slots_at`: no line has fewer slots.
+        unsafe { slice::from_raw_parts(first.cast().as_ptr(), count) }
+    }
+
+    /// Comes before the first slot of a line is written: asks for the cache lines of one that will be written soon, so that they have
+    /// come from the readers' core by then. Of large events each asks for itself.
+    #[inline(always)]
+    pub(crate) fn prefetch_line(self, place: Place) {
+        if self.shape == Shape::Lined {
+            prefetch_to_write(place.mark.cast().as_ptr(), AHEAD, CACHE_LINE);
+        }
+    }
+
+    /// The same before a slot is written.
+    #[inline(always)]
+    pub(crate) fn prefetch_slot(self, slot: &UnsafeCell<T>) {
+        if self.shape == Shape::Lined && !Lines::<T>::SMALL {
+            prefetch_to_write(
+                ptr::from_ref(slot).cast(),
+                AHEAD,
+                Lines::<T>::SLOT.min(AHEAD_MAX),
+            );
+        }
     }
 }
 
-/// Asks for a cache line, to be written.
+/// Asks for the cache lines of `bytes` bytes, `ahead` of an address, to be written. They may lie beyond the allocation: it is a hint, and
+/// nothing is accessed.
 #[inline(always)]
-fn prefetch_to_write(line: NonNull<u8>) {
-    #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-    // SAFETY: a hint without effect on memory or flags; the compiler's own intrinsic asks for reading on processors that
-    // need not know this instruction, which those without it take for a no-op.
-    unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) line.as_ptr(), options(nostack, preserves_flags, readonly));
+fn prefetch_to_write(from: *const u8, ahead: usize, bytes: usize) {
+    for line in (0..bytes).step_by(CACHE_LINE) {
+        let line = from.wrapping_add(ahead + line);
+        #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+        // SAFETY: a hint without effect on memory or flags, and a no-op for processors that do not know it; the compiler's own
+        // intrinsic asks only to read unless all processors that it compiles for know it.
+        unsafe {
+            std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(all(target_arch = "aarch64", not(any(miri, loom))))]
+        // SAFETY: a hint without effect on memory or flags.
+        unsafe {
+            std::arch::asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(any(not(any(target_arch = "x86_64", target_arch = "aarch64")), miri, loom))]
+        let _ = line;
     }
-    #[cfg(all(target_arch = "aarch64", not(any(miri, loom))))]
-    // SAFETY: a hint without effect on memory or flags.
-    unsafe {
-        std::arch::asm!("prfm pstl1keep, [{}]", in(reg) line.as_ptr(), options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(any(not(any(target_arch = "x86_64", target_arch = "aarch64")), miri, loom))]
-    let _ = line;
 }
 
 /// The slots of consecutive sequences.
 pub(crate) struct Run<'r, T> {
     view: View<'r, T>,
-    /// Of the next slot in this line.
-    offset: usize,
-    /// How many slots of this line are left.
-    here: u64,
-    /// How many slots of later lines.
-    later: u64,
-    /// The number of the next line.
+    /// What is left of this line.
+    here: slice::Iter<'r, UnsafeCell<T>>,
+    /// The next line's number.
     line: u64,
+    /// How many slots there are from that line on.
+    later: u64,
+    /// Of the range.
+    end: u64,
 }
+
+// SAFETY: it is what a view is: addresses of atomics and cells, and whoever reaches into a cell argues for that.
+unsafe impl<T: Send> Send for Run<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Run<'_, T> {}
 
 impl<T> Clone for Run<'_, T> {
     fn clone(&self) -> Self {
-        Self { ..*self }
+        Self {
+            here: self.here.clone(),
+            ..*self
+        }
     }
 }
 
@@ -356,24 +441,51 @@ impl<'r, T> Run<'r, T> {
     /// How many slots are left.
     #[inline(always)]
     pub(crate) fn left(&self) -> u64 {
-        self.here + self.later
+        self.here.len() as u64 + self.later
     }
 
-    /// Goes on to the next line, which there must be.
+    /// The sequence of the next slot.
     #[inline(always)]
-    fn turn(&mut self) {
-        self.here = self.later.min(self.view.per_line());
-        self.later -= self.here;
-        self.offset = self.view.offset(self.line) + Lines::<T>::FIRST_SLOT;
+    pub(crate) fn sequence(&self) -> u64 {
+        self.end - self.left()
+    }
+
+    /// Goes on to the next line; `false`: there is none.
+    #[inline(always)]
+    fn turn(&mut self) -> bool {
+        if self.later == 0 {
+            return false;
+        }
+        let here = self.view.first_slots(self.line, self.later);
         self.line += 1;
+        self.later -= here.len() as u64;
+        self.here = here.iter();
+        true
+    }
+
+    /// Itself, of a shape that the compiler knows.
+    #[inline(always)]
+    fn known(mut self, shape: Shape) -> Self {
+        debug_assert_eq!(self.view.shape, shape);
+        self.view.shape = shape;
+        self
     }
 
     #[inline(always)]
-    fn step(&mut self) -> &'r UnsafeCell<T> {
-        let slot = self.view.slot_from(self.offset);
-        self.offset += Lines::<T>::SLOT;
-        self.here -= 1;
-        slot
+    fn fold_lines<B>(mut self, init: B, mut f: impl FnMut(B, &'r UnsafeCell<T>) -> B) -> B {
+        let whole = self.view.per_line() as usize;
+        let mut folded = init;
+        loop {
+            let here = self.here.as_slice();
+            folded = if here.len() == whole {
+                here[..whole].iter().fold(folded, &mut f)
+            } else {
+                here.iter().fold(folded, &mut f)
+            };
+            if !self.turn() {
+                return folded;
+            }
+        }
     }
 }
 
@@ -382,33 +494,18 @@ impl<'r, T> Iterator for Run<'r, T> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<&'r UnsafeCell<T>> {
-        if self.here == 0 {
-            if self.later == 0 {
-                return None;
-            }
-            self.turn();
+        if self.here.len() == 0 && !self.turn() {
+            return None;
         }
-        Some(self.step())
+        self.here.next()
     }
 
     /// Whole lines in loops of constant length.
     #[inline(always)]
-    fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
-        let mut folded = init;
-        loop {
-            if Lines::<T>::PER_LINE > 1 && self.here == Lines::<T>::PER_LINE {
-                for _ in 0..Lines::<T>::PER_LINE {
-                    folded = f(folded, self.step());
-                }
-            } else {
-                while self.here > 0 {
-                    folded = f(folded, self.step());
-                }
-            }
-            if self.later == 0 {
-                return folded;
-            }
-            self.turn();
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(self, init: B, f: F) -> B {
+        match self.view.shape {
+            Shape::Each => self.known(Shape::Each).fold_lines(init, f),
+            Shape::Lined => self.known(Shape::Lined).fold_lines(init, f),
         }
     }
 }

@@ -69,8 +69,9 @@ impl Sequencer for MultiSequencer {
     }
 
     #[inline(always)]
-    fn reserve_one<T>(&mut self, ring: &Ring<T>) -> Option<Ticket> {
-        self.reserve_known(&ring.core, 1)
+    fn claim_one<'s, T>(&'s mut self, ring: &'s Ring<T>) -> Option<Claimed<'s, T, Self>> {
+        let ticket = self.reserve_known(&ring.core, 1)?;
+        Some(self.claim(ring, ticket))
     }
 
     #[inline(always)]

@@ -26,9 +26,9 @@ pub trait Sequencer: Sized {
     #[doc(hidden)]
     fn new() -> Self;
 
-    /// Gets room for one event if it is known to be there without a look at any cursor.
+    /// Claims one slot if room is known to be there without a look at any cursor.
     #[doc(hidden)]
-    fn reserve_one<T>(&mut self, ring: &Ring<T>) -> Option<Self::Grant>;
+    fn claim_one<'s, T>(&'s mut self, ring: &'s Ring<T>) -> Option<Claimed<'s, T, Self>>;
 
     /// Gets room for `count` events if it is known to be there without a look at any cursor.
     #[doc(hidden)]

@@ -66,8 +66,8 @@ impl SingleSequencer {
     /// Goes on to the line of `next`, if there is room in it: single events then need no division until they have filled it.
     #[inline]
     fn turn<T>(&mut self, slots: &Slots<T>, next: u64) -> bool {
-        if next >= self.limit || !Slots::<T>::SHARES_MARKS {
-            return next < self.limit;
+        if next >= self.limit {
+            return false;
         }
         // SAFETY: the slots of a single-producer ring are lined.
         self.line = unsafe { slots.begin(Shape::Lined, next) };
@@ -91,18 +91,22 @@ impl Sequencer for SingleSequencer {
     fn new() -> Self {
         Self {
             limit: 0,
-            line: Place::default(),
+            line: Place::NOWHERE,
             line_limit: 0,
             behind: None,
         }
     }
 
     #[inline(always)]
-    fn reserve_one<T>(&mut self, ring: &Ring<T>) -> Option<Room> {
+    fn claim_one<'s, T>(&'s mut self, ring: &'s Ring<T>) -> Option<Claimed<'s, T, Self>> {
         let next = ring.core.own_head(); // once closed above every limit
-        let known = ring.core.is_open()
-            && (Slots::<T>::SHARES_MARKS && next < self.line_limit || self.turn(&ring.slots, next));
-        known.then_some(Room(next..next + 1))
+        if !ring.core.is_open() || (next >= self.line_limit && !self.turn(&ring.slots, next)) {
+            return None;
+        }
+        // SAFETY: as in `claim`. `next` is in the line that was begun last: it is below that line's end, and only grows.
+        let token =
+            unsafe { WriteToken::mint(&ring.slots, Shape::Lined, self.line, next..next + 1) };
+        Some(Claimed::new(self, &ring.core, token))
     }
 
     #[inline(always)]
@@ -123,12 +127,8 @@ impl Sequencer for SingleSequencer {
     fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, room: Room) -> Claimed<'s, T, Self> {
         let Room(range) = room;
         assert!(range.start == ring.core.own_head(), "room is used at once");
-        let place = if Slots::<T>::SHARES_MARKS && range.end <= self.line_limit {
-            self.line // `next` only grows, so it is behind the line's first sequence
-        } else {
-            // SAFETY: as in `turn`.
-            unsafe { ring.slots.begin(Shape::Lined, range.start) }
-        };
+        // SAFETY: as in `turn`.
+        let place = unsafe { ring.slots.begin(Shape::Lined, range.start) };
         // SAFETY: the slots of a single-producer ring are lined. This producer is the only one, and the claim borrows it mutably, so no other write token lives. Below the limit
         // every living reader's cursor has passed what the slots held a lap ago (the limit is the least cursor plus
         // the capacity, and cursors were read with Acquire), readers that have left touch no slot, and none reads

@@ -52,9 +52,6 @@ fn publish(mark: &AtomicU64, bound: u64, flag: u64) {
 }
 
 impl<T> Slots<T> {
-    /// Whether several slots can share a mark; events that are too large never do.
-    pub(crate) const SHARES_MARKS: bool = Lines::<T>::PER_LINE > 1;
-
     /// The line of a sequence that is about to be written, by whoever has begun with its line's first slot, or just begins.
     ///
     /// # Safety
@@ -63,10 +60,9 @@ impl<T> Slots<T> {
     pub(crate) unsafe fn begin(&self, shape: Shape, sequence: u64) -> Place {
         // SAFETY: the caller says that this is their shape.
         let view = unsafe { self.lines.view_as(shape) };
-        if view.per_line() > 1 {
-            view.prefetch_ahead_of(sequence);
-        }
-        view.place(sequence)
+        let place = view.place(sequence);
+        view.prefetch_line(place);
+        place
     }
 
     /// Slots for `capacity` events, which must be a power of two, filled by `event`.
@@ -88,12 +84,13 @@ impl<T> Slots<T> {
     pub(crate) fn published(&self, from: u64, most: u64) -> u64 {
         let view = self.lines.view();
         let (mut line, mut known) = (view.line_of(from), from);
+        let mut line_end = line * view.per_line();
         while known < from + most {
             // pairs: MARK (publish)
             let mark = view.mark(line).load(at("mark_acquire", Ordering::Acquire));
             let bound = mark >> 1;
             line += 1;
-            let line_end = line * view.per_line();
+            line_end += view.per_line();
             if bound < line_end {
                 known = known.max(bound);
                 break;
@@ -153,6 +150,7 @@ impl<'r, T> WriteToken<'r, T> {
         let sequence = self.range.start;
         // SAFETY: the place is that of the first sequence: it was when the token was minted, and this is the only time.
         let (mark, slot) = unsafe { self.view.at_place(self.place, sequence) };
+        self.view.prefetch_slot(slot);
         slot.with_mut(|slot| {
             // SAFETY: this is the only token for its range, which `start` belongs to, and it is borrowed mutably.
             write(unsafe { &mut *slot });
@@ -163,48 +161,39 @@ impl<'r, T> WriteToken<'r, T> {
         sequence
     }
 
-    /// Puts what `events` yields into the slots, and publishes them line by line, `before` each line with one above what it then
-    /// holds; ends with the slots or with the events. If `events` panics, what it had yielded is published.
+    /// Puts what `events` yields into the slots, and publishes it: whole lines at once, others event by event; `before` that
+    /// each time with one above what is then published. Ends with the slots or with the events. If `events` panics, what it had
+    /// yielded is published.
     #[inline(always)]
     pub(crate) fn fill(
         &mut self,
         mut events: impl Iterator<Item = T>,
         mut before: impl FnMut(u64),
     ) {
-        let per_line = self.view.per_line();
+        let (view, whole) = (self.view, self.view.per_line());
         while !self.range.is_empty() {
-            let line = self.view.line_of(self.range.start);
-            if per_line > 1 {
-                self.view.prefetch_ahead_of(self.range.start);
-            }
-            let end = self.range.end.min((line + 1) * per_line);
-            let (start, view) = (self.range.start, self.view);
-            let mut filled = Filled {
-                start: &mut self.range.start,
-                bound: start,
-                mark: view.mark(line),
-                before: &mut before,
-            };
-            let mut slots = view.slots(&(start..end));
-            let mut put = || -> Option<()> {
-                let slot = slots.next()?;
-                let event = events.next()?;
-                slot.with_mut(|slot| {
-                    // SAFETY: this is the only token for its range, which the slot belongs to, and it is borrowed mutably.
-                    unsafe { *slot = event };
-                });
-                filled.bound += 1;
-                Some(())
-            };
-            // whole lines in a loop of constant length
-            let all = if end - start == per_line {
-                (0..per_line).try_for_each(|_| put())
-            } else {
-                (start..end).try_for_each(|_| put())
-            };
-            drop(filled);
-            if all.is_none() {
-                break;
+            let start = self.range.start;
+            let place = view.place(start);
+            view.prefetch_line(place);
+            let end = self.range.end.min(place.end());
+            let at_once = if end - start == whole { whole } else { 1 };
+            while self.range.start < end {
+                let mut filling = Filling {
+                    place,
+                    next: self.range.start,
+                    token: self,
+                    before: &mut before,
+                };
+                // a loop of constant length
+                let all = if at_once == whole {
+                    (0..whole).all(|_| filling.put(&mut events))
+                } else {
+                    filling.put(&mut events)
+                };
+                drop(filling);
+                if !all {
+                    return;
+                }
             }
         }
     }
@@ -241,22 +230,43 @@ impl<'r, T> WriteToken<'r, T> {
 }
 
 /// A line that is being filled: published when this is dropped, as far as it was filled.
-struct Filled<'t, B: FnMut(u64)> {
-    /// Of the token's range.
-    start: &'t mut u64,
-    /// Sequences below are filled.
-    bound: u64,
-    mark: &'t AtomicU64,
+struct Filling<'t, 'r, T, B: FnMut(u64)> {
+    token: &'t mut WriteToken<'r, T>,
+    place: Place,
+    /// Sequences of the token below this one are filled.
+    next: u64,
     before: &'t mut B,
 }
 
-impl<B: FnMut(u64)> Drop for Filled<'_, B> {
+impl<T, B: FnMut(u64)> Filling<'_, '_, T, B> {
+    /// Puts one event into the next slot, which must be the token's, and in the line; `false`: there was none.
+    #[inline(always)]
+    fn put(&mut self, events: &mut impl Iterator<Item = T>) -> bool {
+        debug_assert!(self.next < self.token.range.end && self.next < self.place.end());
+        let Some(event) = events.next() else {
+            return false;
+        };
+        // SAFETY: the next slot is in this line.
+        let (_, slot) = unsafe { self.token.view.at_place(self.place, self.next) };
+        self.token.view.prefetch_slot(slot);
+        slot.with_mut(|slot| {
+            // SAFETY: this is the only token for its range, which the slot is in, and it is borrowed mutably.
+            unsafe { *slot = event };
+        });
+        self.next += 1;
+        true
+    }
+}
+
+impl<T, B: FnMut(u64)> Drop for Filling<'_, '_, T, B> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.bound > *self.start {
-            (self.before)(self.bound);
-            publish(self.mark, self.bound, 0);
-            *self.start = self.bound;
+        if self.next > self.token.range.start {
+            (self.before)(self.next);
+            // SAFETY: the line's last sequence is in it.
+            let (mark, _) = unsafe { self.token.view.at_place(self.place, self.next - 1) };
+            publish(mark, self.next, 0);
+            self.token.range.start = self.next;
         }
     }
 }
@@ -352,8 +362,6 @@ impl<T, A: Access> Drop for ReadToken<'_, T, A> {
 struct Walk<'r, T> {
     view: View<'r, T>,
     slots: Run<'r, T>,
-    /// Of the range.
-    end: u64,
     /// How many of the slots left carry none.
     abandoned: u64,
 }
@@ -373,7 +381,6 @@ impl<'r, T> Walk<'r, T> {
         let slots = view.slots(range);
         Self {
             view,
-            end: range.end,
             abandoned: slots.left() - live,
             slots,
         }
@@ -388,8 +395,8 @@ impl<'r, T> Walk<'r, T> {
     #[inline(always)]
     fn step(&mut self) -> Option<(u64, &'r UnsafeCell<T>)> {
         loop {
-            let sequence = self.end - self.slots.left();
             let slot = self.slots.next()?;
+            let sequence = self.slots.sequence() - 1;
             if self.abandoned == 0 || !is_abandoned(self.view, sequence) {
                 return Some((sequence, slot));
             }
@@ -399,12 +406,14 @@ impl<'r, T> Walk<'r, T> {
 
     #[inline(always)]
     fn fold<B>(mut self, init: B, mut f: impl FnMut(B, &'r UnsafeCell<T>) -> B) -> B {
+        if self.abandoned == 0 {
+            return self.slots.fold(init, f);
+        }
         let mut folded = init;
-        while self.abandoned > 0 {
-            let Some((_, slot)) = self.step() else { break };
+        while let Some((_, slot)) = self.step() {
             folded = f(folded, slot);
         }
-        self.slots.fold(folded, f)
+        folded
     }
 }
 
