@@ -24,8 +24,6 @@ const SPINS_MAX: u32 = 128;
 const YIELDS: u32 = 8;
 /// How often `Yield` pauses before it yields between looks.
 const SPINS_BEFORE_YIELD: u32 = 64;
-/// So many waits in a row without sleep, and whoever wakes this one is [spared](Signals::calm) its fence again.
-const CALM: u32 = 64;
 /// The longest sleep where the system refuses what would make sure that somebody wakes it.
 const UNSURE_SLEEP: Duration = Duration::from_millis(1);
 /// Spinning strategies read the clock once in so many looks.
@@ -39,8 +37,6 @@ pub(crate) struct Waiter {
     strategy: Wait,
     /// For `Adaptive`: how many looks are worth their pause now.
     spins: u32,
-    /// How many waits in a row did without sleep, up to [`CALM`].
-    calm: u32,
 }
 
 /// What a strategy does between two looks.
@@ -59,7 +55,6 @@ impl Waiter {
             parker: Parker::new(),
             strategy,
             spins: SPINS_MAX,
-            calm: CALM,
         }
     }
 
@@ -85,11 +80,14 @@ impl Waiter {
         mut look: impl FnMut() -> Look<R>,
     ) -> Option<R> {
         counters.stalls.add(1);
-        let mut round = 0_u32;
+        let (mut round, mut slept) = (0_u32, false);
         loop {
             let watch = match look() {
                 Ok(found) => {
                     self.learn(round);
+                    if !slept {
+                        self.signals.calm();
+                    }
                     return Some(found);
                 }
                 Err(watch) => watch,
@@ -108,6 +106,7 @@ impl Waiter {
             }
             match (pause, watch) {
                 (Pause::Park, Some(signal)) => {
+                    slept = true;
                     if let Some(found) = self.park(signal, deadline, counters, &mut look) {
                         return Some(found);
                     }
@@ -146,17 +145,6 @@ impl Waiter {
         } else if round > self.spins + YIELDS {
             self.spins = (self.spins / 2).max(SPINS_MIN);
         }
-        self.did_without_sleep();
-    }
-
-    /// Once in a while after the last sleep, spares others what they pay to wake this one.
-    fn did_without_sleep(&mut self) {
-        if self.calm < CALM {
-            self.calm += 1;
-            if self.calm == CALM {
-                self.signals.calm();
-            }
-        }
     }
 
     /// Sleeps once, unless a look after registering succeeds.
@@ -182,7 +170,6 @@ impl Waiter {
         };
         let found = look();
         if matches!(found, Err(Some(watch)) if watch == signal) {
-            self.calm = 0;
             counters.parks.add(1);
             self.parker.park(deadline);
         }
@@ -200,7 +187,7 @@ impl Waiter {
         loop {
             let signal = match look() {
                 Ok(found) => {
-                    self.did_without_sleep();
+                    self.signals.calm();
                     return Poll::Ready(found);
                 }
                 Err(Some(signal)) if self.signals.is_watched(signal) => signal,
@@ -219,7 +206,6 @@ impl Waiter {
                     return Poll::Ready(found);
                 }
                 Err(Some(watch)) if watch == signal && sure => {
-                    self.calm = 0;
                     counters.stalls.add(1);
                     counters.parks.add(1);
                     return Poll::Pending;
@@ -309,7 +295,7 @@ mod tests {
                     (0..number % 61).for_each(|_| spin_loop());
                     first.throw(number);
                     if calms {
-                        first.waiter.signals.calm();
+                        first.waiter.signals.calm_all();
                     }
                     first.catch(number);
                 }
@@ -345,7 +331,7 @@ mod tests {
             });
             let (counters, mut waiter) = (Counters::default(), Waiter::new(&signals, Wait::Park));
             for round in 1..=ROUNDS {
-                signals.calm();
+                signals.calm_all();
                 ready.store(round, Ordering::Release);
                 (0..round % 11).for_each(|_| spin_loop());
                 let look = || match number.load(Ordering::Acquire) {

@@ -16,9 +16,9 @@
 //! look came before the barrier has made its change before it too, so whoever looks after the barrier sees the
 //! change; one whose look comes after it sees *fenced*, and fences. Who finds the word *fenced* and not yet *settled*
 //! puts a barrier of its own; who finds it *settled* needs only its fence. So the barrier, which interrupts other
-//! cores, is put once, and wakers fence from then on: until a sleeper has found things without sleep so many
-//! times that it [calms](Signals::calm) the word. It may only when the word is *settled*, so each time there is one who
-//! may settle it. Without such a barrier words are fenced and settled from the start, and for ever.
+//! cores, is put once, and wakers fence from then on: until nobody has gone to sleep for a while and somebody's wait did
+//! without, who then [calms](Signals::calm) the words. A word may be calmed only when it is *settled*, so each time there is
+//! one who may settle it. Without such a barrier words are fenced and settled from the start, and for ever.
 //!
 //! **Entries.** The thread or waker stands in a mutex that is only tried, by whoever the entry's state admits: its owner
 //! takes `IDLE` to `BUSY`; wakers add `WAKING`, and the one that found `IDLE` takes what is there. A waker that found `BUSY`
@@ -27,12 +27,13 @@
 use crate::registry::Registry;
 use crate::ring::cursor::Counters;
 use crate::sync::{
-    AtomicU32, AtomicUsize, Mutex, Ordering, TryLockError, Unparker, at, barrier_everywhere,
-    compiler_fence, drop_quietly, fence, has_barrier_everywhere, step,
+    AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, TryLockError, Unparker, at,
+    barrier_everywhere, compiler_fence, drop_quietly, fence, has_barrier_everywhere, step,
 };
 use crossbeam_utils::CachePadded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
+use std::time::Instant;
 
 /// One word that ends may sleep on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +63,15 @@ const FENCED: u32 = 4;
 /// In a signal word: all of them know that.
 const SETTLED: u32 = 8;
 
+/// So long after the last sleep wakers are spared their fence: about what a barrier costs all in all, in fences.
+const CALM_NANOS: u64 = 100_000;
+
 pub(crate) struct Signals {
     /// Whether sleepers can do the fencing for all.
     has_barrier: bool,
+    origin: Instant,
+    /// When somebody last went to sleep, in nanoseconds since the origin; 0: all words are calm.
+    slept: CachePadded<AtomicU64>,
     /// Of the producers: by itself, so that a publication finds it without a look into the list.
     published: CachePadded<AtomicU32>,
     cursors: Box<[CachePadded<AtomicU32>]>,
@@ -176,6 +183,8 @@ impl Signals {
         let word = || CachePadded::new(AtomicU32::new(0));
         Self {
             has_barrier,
+            origin: Instant::now(),
+            slept: CachePadded::new(AtomicU64::new(0)),
             published: word(),
             cursors: (0..cursors).map(|_| word()).collect(),
             waiters: Registry::new(),
@@ -290,6 +299,10 @@ impl Signals {
     /// Makes sure that whoever changes something from now on sees the sleeper, or else the sleeper, which looks now, the
     /// change. `false`: the system refuses to, so the sleeper must look again by itself.
     pub(crate) fn settle(&self, armed: &Armed) -> bool {
+        if self.has_barrier {
+            // relaxed: a hint for `calm`
+            self.slept.store(self.now(), Ordering::Relaxed);
+        }
         if armed.before & SETTLED != 0 {
             return true;
         }
@@ -301,9 +314,21 @@ impl Signals {
         done
     }
 
-    /// Spares those who look for sleepers their fence, until somebody sleeps again.
+    /// Somebody's wait did without sleep: spares those who look for sleepers their fence, if nobody has slept for a while.
+    #[inline]
     pub(crate) fn calm(&self) {
-        for index in (0..=self.cursors.len()).filter(|_| self.has_barrier) {
+        // relaxed: a hint
+        let slept = self.slept.load(Ordering::Relaxed);
+        if slept != 0 && self.now().saturating_sub(slept) >= CALM_NANOS {
+            self.calm_all();
+        }
+    }
+
+    #[cold]
+    pub(super) fn calm_all(&self) {
+        // relaxed: a hint; who sleeps from now on sets it again
+        self.slept.store(0, Ordering::Relaxed);
+        for index in 0..=self.cursors.len() {
             let word = self.word(Signal(index));
             // relaxed: a hint, which the exchange confirms
             let now = word.load(Ordering::Relaxed);
@@ -313,6 +338,10 @@ impl Signals {
                 let _ = word.compare_exchange(now, calm, Ordering::AcqRel, Ordering::Relaxed);
             }
         }
+    }
+
+    fn now(&self) -> u64 {
+        (self.origin.elapsed().as_nanos() as u64).max(1)
     }
 
     /// Nobody need wake this one any more.
