@@ -17,10 +17,12 @@ const TAIL_PAUSES_MAX: u32 = 4096;
 /// | `Yield` | a little more | a whole core, given up to others that want it | – |
 /// | `Backoff` | up to `sleep` when idle | little; wakes 1/`sleep` times a second | – |
 /// | `Park` | a system call to the waker when idle, and the time the system takes to wake a thread | nothing | – |
-/// | `Adaptive` | a fence more than `BusySpin` while events flow, as `Park` when idle | nothing | – |
+/// | `Adaptive` | as `BusySpin` while events flow, as `Park` when idle | nothing | – |
 ///
-/// Where somebody may park (`Park`, `Adaptive`, async ends), each publish or release that could wake them
-/// costs one full fence, about 10 ns; in a bus of `BusySpin`, `Yield` and `Backoff` alone there is none.
+/// Each publish or release tests one word, which says whether somebody sleeps. Where somebody may park (`Park`, `Adaptive`,
+/// async ends) it also costs a full fence, about 10 ns, but on Linux only from the moment that one goes to sleep until it
+/// has done without sleep for a while; going to sleep then interrupts, once, each core that runs a thread of the process
+/// (`membarrier`). Where the system refuses that, as some containers do, the fence is always paid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wait {
     /// Look again at once, for ever.
@@ -118,7 +120,7 @@ pub struct BusConfig {
     /// cache lines where several fit beside the eight bytes that publish them, between that and twice as many.
     pub capacity: usize,
     /// How stages and producers wait unless they say otherwise. Default [`Wait::Adaptive`]. Spinning is fastest and costs a core
-    /// a thread; parking costs nothing while idle and a fence a publish.
+    /// a thread; parking costs nothing while idle.
     pub wait: Wait,
     /// The most events a stage takes before it reports progress, unless it says otherwise. Default 256; 1 to 65,536.
     /// Larger amortises more; smaller frees slots, and shows dependants events, sooner.

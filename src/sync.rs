@@ -90,6 +90,49 @@ mod imp {
         std::sync::atomic::fence(Ordering::SeqCst);
     }
 
+    /// Keeps the compiler from moving what comes before it behind what comes after it.
+    #[inline(always)]
+    pub(crate) fn compiler_fence() {
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Whether the system has [`barrier_everywhere`]: asked once. Containers may refuse it.
+    pub(crate) fn has_barrier_everywhere() -> bool {
+        static REGISTERED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+        *REGISTERED.get_or_init(barrier::register)
+    }
+
+    /// A sequentially consistent fence in every thread of the process at once, at some moment during this call.
+    /// `false`: the system refuses it.
+    pub(crate) fn barrier_everywhere() -> bool {
+        has_barrier_everywhere() && barrier::put()
+    }
+
+    /// `membarrier`: interrupts each core on which a thread of the process runs; the others pass a fence when they run again.
+    #[cfg(target_os = "linux")]
+    mod barrier {
+        use rustix::thread::{MembarrierCommand, membarrier};
+
+        pub(super) fn register() -> bool {
+            membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
+        }
+
+        pub(super) fn put() -> bool {
+            membarrier(MembarrierCommand::PrivateExpedited).is_ok()
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    mod barrier {
+        pub(super) fn register() -> bool {
+            false
+        }
+
+        pub(super) fn put() -> bool {
+            false
+        }
+    }
+
     /// The ordering itself; `_label` names it for mutants.
     #[inline(always)]
     pub(crate) const fn at(_label: &'static str, ordering: Ordering) -> Ordering {
@@ -171,6 +214,17 @@ mod imp {
         if mutant() != label {
             loom::sync::atomic::fence(Ordering::SeqCst);
         }
+    }
+
+    pub(crate) fn compiler_fence() {}
+
+    /// loom knows no such barrier: in a model whoever wakes fences, always.
+    pub(crate) fn has_barrier_everywhere() -> bool {
+        false
+    }
+
+    pub(crate) fn barrier_everywhere() -> bool {
+        false
     }
 
     pub(crate) fn at(label: &'static str, ordering: Ordering) -> Ordering {

@@ -93,6 +93,15 @@ impl<T> Reader<T> {
         self.barrier.available(&self.ring, next, self.batch_max)
     }
 
+    /// What one of `members` that divide events may take from `next` on: a fair share of all that is there.
+    #[inline]
+    pub(crate) fn look_for_share(&self, next: u64, members: u64) -> Result<Readable, Stop> {
+        if self.entry().is_stopped() {
+            return Err(Stop::Halted);
+        }
+        (self.barrier).share(&self.ring, next, members.max(1), self.batch_max)
+    }
+
     /// Comes before the look of a reader that may wait: see [`Barrier::keep_distance`].
     #[inline(always)]
     pub(crate) fn keep_distance(&self) {

@@ -225,9 +225,7 @@ fn look<T>(reader: &Reader<T>, member: usize) -> Result<Share, Stop> {
     let group = group(reader);
     let mut start = group.claimed();
     loop {
-        let readable = reader.look(start)?;
-        let there = readable.range().end - start;
-        let readable = readable.first((there / group.living().max(1)).max(1));
+        let readable = reader.look_for_share(start, group.living())?;
         match group.claim(member, readable.range()) {
             Ok(()) => return Ok(Share(readable)),
             Err(now) => {

@@ -45,11 +45,6 @@ impl Readable {
     pub(crate) fn range(&self) -> Range<u64> {
         self.0.clone()
     }
-
-    /// The first `count` of them.
-    pub(crate) fn first(self, count: u64) -> Self {
-        Self(self.0.start..self.0.end.min(self.0.start + count))
-    }
 }
 
 #[derive(Debug)]
@@ -112,6 +107,36 @@ impl Barrier {
                 Ok(Readable(next..self.reached.get().min(next + most)))
             }
         }
+    }
+
+    /// What one of `members` may read from `next` on: a fair share of what is there, at most `most` sequences and never none.
+    ///
+    /// How much is there the producers' position says, which counts what they have only claimed too; it is read once
+    /// something is there, so that an idle member does not pull their line away. Counting marks would look at the share
+    /// of every other member as well, each time.
+    #[inline]
+    pub(crate) fn share<T>(
+        &self,
+        ring: &Ring<T>,
+        next: u64,
+        members: u64,
+        most: u64,
+    ) -> Result<Readable, Stop> {
+        let first = self.available(ring, next, 1)?;
+        let there = match &self.upstream {
+            Upstream::Producers => ring.core.position(),
+            Upstream::Stages(_) => self.reached.get(),
+        }
+        .saturating_sub(next);
+        let share = (there / members).min(most);
+        let found = if share > 1 {
+            self.available(ring, next, share)?
+        } else {
+            first
+        };
+        self.at_tail
+            .set(there > 1 && there < most && matches!(self.upstream, Upstream::Producers));
+        Ok(found)
     }
 }
 

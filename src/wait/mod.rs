@@ -2,7 +2,7 @@
 //!
 //! A [`Waiter`] belongs to one end and waits for a *look* to succeed: a closure that tries, and says which [`Signal`]
 //! to watch when it cannot. Spinning strategies just look again. Sleeping ones use the eventcount of [`signal`]:
-//! register, fence, look again, sleep; and whoever changes what others look at fences, then looks for sleepers.
+//! register, fence, look again, sleep; and whoever changes what others look at looks for sleepers afterwards.
 
 pub(crate) mod context;
 pub(crate) mod signal;
@@ -12,7 +12,7 @@ use crate::ring::cursor::Counters;
 use crate::sync::{Arc, Parker, fence, sleep, spin_loop, yield_now};
 use signal::{Signal, Signals, Wakeup};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a look found: the thing itself, or which signal to watch; `None`: look again at once.
 pub(crate) type Look<R> = Result<R, Option<Signal>>;
@@ -24,6 +24,8 @@ const SPINS_MAX: u32 = 128;
 const YIELDS: u32 = 8;
 /// How often `Yield` pauses before it yields between looks.
 const SPINS_BEFORE_YIELD: u32 = 64;
+/// The longest sleep where the system refuses what would make sure that somebody wakes it.
+const UNSURE_SLEEP: Duration = Duration::from_millis(1);
 /// Spinning strategies read the clock once in so many looks.
 const LOOKS_BETWEEN_CLOCK_READS: u32 = 32;
 
@@ -41,7 +43,7 @@ pub(crate) struct Waiter {
 enum Pause {
     Spin,
     Yield,
-    Sleep(std::time::Duration),
+    Sleep(Duration),
     Park,
 }
 
@@ -78,11 +80,14 @@ impl Waiter {
         mut look: impl FnMut() -> Look<R>,
     ) -> Option<R> {
         counters.stalls.add(1);
-        let mut round = 0_u32;
+        let (mut round, mut slept) = (0_u32, false);
         loop {
             let watch = match look() {
                 Ok(found) => {
                     self.learn(round);
+                    if !slept {
+                        self.signals.calm();
+                    }
                     return Some(found);
                 }
                 Err(watch) => watch,
@@ -101,6 +106,7 @@ impl Waiter {
             }
             match (pause, watch) {
                 (Pause::Park, Some(signal)) => {
+                    slept = true;
                     if let Some(found) = self.park(signal, deadline, counters, &mut look) {
                         return Some(found);
                     }
@@ -150,11 +156,18 @@ impl Waiter {
         look: &mut impl FnMut() -> Look<R>,
     ) -> Option<R> {
         let signals = &self.signals;
-        if !signals.arm(self.entry, signal, Wakeup::Thread(self.parker.unparker())) {
+        let wakeup = Wakeup::Thread(self.parker.unparker());
+        let Some(armed) = signals.arm(self.entry, signal, wakeup) else {
             yield_now(); // somebody is waking this entry right now: let them finish
             return None;
-        }
+        };
         fence("sleeper_fence"); // pairs: SLEEP-FENCE (Signals::notify)
+        let deadline = if signals.settle(&armed) {
+            deadline
+        } else {
+            let soon = Instant::now() + UNSURE_SLEEP;
+            Some(deadline.map_or(soon, |deadline| deadline.min(soon)))
+        };
         let found = look();
         if matches!(found, Err(Some(watch)) if watch == signal) {
             counters.parks.add(1);
@@ -173,29 +186,34 @@ impl Waiter {
     ) -> Poll<R> {
         loop {
             let signal = match look() {
-                Ok(found) => return Poll::Ready(found),
+                Ok(found) => {
+                    self.signals.calm();
+                    return Poll::Ready(found);
+                }
                 Err(Some(signal)) if self.signals.is_watched(signal) => signal,
                 // nobody looks for sleepers there, or the readers change just now: run again soon
                 Err(_) => break,
             };
-            if !self
-                .signals
-                .arm(self.entry, signal, Wakeup::Task(context.waker().clone()))
-            {
+            let wakeup = Wakeup::Task(context.waker().clone());
+            let Some(armed) = self.signals.arm(self.entry, signal, wakeup) else {
                 break;
-            }
+            };
             fence("poll_fence"); // pairs: SLEEP-FENCE (Signals::notify)
+            let sure = self.signals.settle(&armed);
             match look() {
                 Ok(found) => {
                     self.signals.disarm(self.entry);
                     return Poll::Ready(found);
                 }
-                Err(Some(watch)) if watch == signal => {
+                Err(Some(watch)) if watch == signal && sure => {
                     counters.stalls.add(1);
                     counters.parks.add(1);
                     return Poll::Pending;
                 }
                 Err(_) => self.signals.disarm(self.entry),
+            }
+            if !sure {
+                break;
             }
         }
         context.waker().wake_by_ref();
@@ -211,5 +229,135 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         self.signals.remove_waiter(self.entry);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::{AtomicU64, Ordering, has_barrier_everywhere};
+    use crossbeam_utils::CachePadded;
+    use std::thread;
+
+    const ROUNDS: u64 = if cfg!(miri) { 20 } else { 20_000 };
+    /// Longer than any machine takes for one hand-off: a wake-up that was lost shows as a wait that gives up.
+    const LOST: Duration = Duration::from_secs(20);
+
+    /// One end of a ball game: a number each way.
+    struct Side<'s> {
+        throws: &'s AtomicU64,
+        catches: &'s AtomicU64,
+        thrown: Signal,
+        caught: Signal,
+        counters: Counters,
+        waiter: Waiter,
+    }
+
+    impl Side<'_> {
+        fn throw(&self, number: u64) {
+            self.throws.store(number, Ordering::Release);
+            self.waiter.signals.notify(self.thrown, &self.counters);
+        }
+
+        fn catch(&mut self, number: u64) {
+            let look = || match self.catches.load(Ordering::Acquire) {
+                now if now >= number => Ok(()),
+                _ => Err(Some(self.caught)),
+            };
+            let deadline = Some(Instant::now() + LOST);
+            let found = self.waiter.wait(deadline, &self.counters, look);
+            assert!(found.is_some(), "the wake-up for {number} was lost");
+        }
+    }
+
+    /// Every number is handed over and answered; the pauses between move the moment at which each side goes to sleep.
+    fn play(has_barrier: bool, strategy: Wait, calms: bool) {
+        let signals = Arc::new(Signals::with_barrier(1, has_barrier));
+        let (ping, pong) = (AtomicU64::new(0), AtomicU64::new(0));
+        let sides = [
+            (&ping, &pong, Signal::PUBLISHED, Signal::cursor(0)),
+            (&pong, &ping, Signal::cursor(0), Signal::PUBLISHED),
+        ];
+        let [mut first, mut second] = sides.map(|(throws, catches, thrown, caught)| {
+            signals.watch(thrown);
+            Side {
+                throws,
+                catches,
+                thrown,
+                caught,
+                counters: Counters::default(),
+                waiter: Waiter::new(&signals, strategy),
+            }
+        });
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for number in 1..=ROUNDS {
+                    (0..number % 61).for_each(|_| spin_loop());
+                    first.throw(number);
+                    if calms {
+                        first.waiter.signals.calm_all();
+                    }
+                    first.catch(number);
+                }
+            });
+            scope.spawn(move || {
+                for number in 1..=ROUNDS {
+                    second.catch(number);
+                    (0..number % 67).for_each(|_| spin_loop());
+                    second.throw(number);
+                }
+            });
+        });
+    }
+
+    /// One goes to sleep at the very moment at which the other one publishes: both start from a word that they spin on.
+    fn meet(has_barrier: bool) {
+        let signals = Arc::new(Signals::with_barrier(0, has_barrier));
+        signals.watch(Signal::PUBLISHED);
+        let [ready, number] = [0, 0].map(|start| CachePadded::new(AtomicU64::new(start)));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let counters = Counters::default();
+                for round in 1..=ROUNDS {
+                    while ready.load(Ordering::Acquire) < round {
+                        spin_loop();
+                    }
+                    (0..round % 7).for_each(|_| spin_loop());
+                    // has the word at hand, so that the look below can overtake the store
+                    signals.notify(Signal::PUBLISHED, &counters);
+                    number.store(round, Ordering::Release);
+                    signals.notify(Signal::PUBLISHED, &counters);
+                }
+            });
+            let (counters, mut waiter) = (Counters::default(), Waiter::new(&signals, Wait::Park));
+            for round in 1..=ROUNDS {
+                signals.calm_all();
+                ready.store(round, Ordering::Release);
+                (0..round % 11).for_each(|_| spin_loop());
+                let look = || match number.load(Ordering::Acquire) {
+                    now if now == round => Ok(()),
+                    _ => Err(Some(Signal::PUBLISHED)),
+                };
+                let found = waiter.wait(Some(Instant::now() + LOST), &counters, look);
+                assert!(found.is_some(), "the wake-up of round {round} was lost");
+            }
+        });
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_where_wakers_fence() {
+        meet(false);
+        play(false, Wait::Park, false);
+        play(false, Wait::Adaptive, false);
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_where_sleepers_put_a_barrier() {
+        if has_barrier_everywhere() {
+            meet(true);
+            play(true, Wait::Park, false);
+            play(true, Wait::Park, true); // a barrier for nearly every sleep
+            play(true, Wait::Adaptive, true);
+        }
     }
 }

@@ -5,10 +5,20 @@
 //! each end.
 //!
 //! **Sleep**: put the thread or waker into the own entry, set *armed* by RMW, `fence(SeqCst)`, look again, sleep.
-//! **Wake**: change what sleepers look at, and if the word is watched: `fence(SeqCst)`, look at the word; if it is armed, clear
+//! **Wake**: change what sleepers look at, `fence(SeqCst)`, look at the word; if it is armed, clear
 //! it by RMW and wake every entry that watches it. Of the two fences one comes first: either the sleeper's second look
 //! sees the change, or the look at the word sees *armed*. A sleeper that finds nothing after waking registers
 //! anew, so that a waker who saw the word cleared by another one has nothing to do.
+//!
+//! **The waker's fence is left out** while nobody sleeps, where the system can put a barrier into every running thread
+//! ([`barrier_everywhere`]). The word says so: wakers fence where it is *fenced*. Whoever is about to sleep
+//! sets *armed* and *fenced* at once; if it was *fenced* by its doing it puts the barrier, and then sets *settled*. A waker whose
+//! look came before the barrier has made its change before it too, so whoever looks after the barrier sees the
+//! change; one whose look comes after it sees *fenced*, and fences. Who finds the word *fenced* and not yet *settled*
+//! puts a barrier of its own; who finds it *settled* needs only its fence. So the barrier, which interrupts other
+//! cores, is put once, and wakers fence from then on: until nobody has gone to sleep for a while and somebody's wait did
+//! without, who then [calms](Signals::calm) the words. A word may be calmed only when it is *settled*, so each time there is
+//! one who may settle it. Without such a barrier words are fenced and settled from the start, and for ever.
 //!
 //! **Entries.** The thread or waker stands in a mutex that is only tried, by whoever the entry's state admits: its owner
 //! takes `IDLE` to `BUSY`; wakers add `WAKING`, and the one that found `IDLE` takes what is there. A waker that found `BUSY`
@@ -17,11 +27,13 @@
 use crate::registry::Registry;
 use crate::ring::cursor::Counters;
 use crate::sync::{
-    AtomicU32, AtomicUsize, Mutex, Ordering, TryLockError, Unparker, at, drop_quietly, fence, step,
+    AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, TryLockError, Unparker, at,
+    barrier_everywhere, compiler_fence, drop_quietly, fence, has_barrier_everywhere, step,
 };
 use crossbeam_utils::CachePadded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
+use std::time::Instant;
 
 /// One word that ends may sleep on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +58,20 @@ impl Signal {
 const WATCHED: u32 = 1;
 /// In a signal word: somebody sleeps on it, or is about to.
 const ARMED: u32 = 2;
+/// In a signal word: whoever changes what is looked at here fences before it looks for sleepers.
+const FENCED: u32 = 4;
+/// In a signal word: all of them know that.
+const SETTLED: u32 = 8;
+
+/// So long after the last sleep wakers are spared their fence: about what a barrier costs all in all, in fences.
+const CALM_NANOS: u64 = 100_000;
 
 pub(crate) struct Signals {
+    /// Whether sleepers can do the fencing for all.
+    has_barrier: bool,
+    origin: Instant,
+    /// When somebody last went to sleep, in nanoseconds since the origin; 0: all words are calm.
+    slept: CachePadded<AtomicU64>,
     /// Of the producers: by itself, so that a publication finds it without a look into the list.
     published: CachePadded<AtomicU32>,
     cursors: Box<[CachePadded<AtomicU32>]>,
@@ -59,6 +83,13 @@ pub(crate) struct Signals {
 pub(crate) enum Wakeup {
     Thread(Unparker),
     Task(Waker),
+}
+
+/// That a sleeper is registered, and what the word said before.
+#[must_use]
+pub(crate) struct Armed {
+    signal: Signal,
+    before: u32,
 }
 
 const IDLE: u32 = 0;
@@ -145,8 +176,15 @@ impl Entry {
 impl Signals {
     /// Words for producers and for `cursors` entries of the cursor table.
     pub(crate) fn new(cursors: usize) -> Self {
+        Self::with_barrier(cursors, has_barrier_everywhere())
+    }
+
+    pub(super) fn with_barrier(cursors: usize, has_barrier: bool) -> Self {
         let word = || CachePadded::new(AtomicU32::new(0));
         Self {
+            has_barrier,
+            origin: Instant::now(),
+            slept: CachePadded::new(AtomicU64::new(0)),
             published: word(),
             cursors: (0..cursors).map(|_| word()).collect(),
             waiters: Registry::new(),
@@ -163,8 +201,13 @@ impl Signals {
 
     /// Somebody may sleep on `signal` from now on. Comes before anybody changes what is looked at there.
     pub(crate) fn watch(&self, signal: Signal) {
+        let flags = if self.has_barrier {
+            WATCHED
+        } else {
+            WATCHED | FENCED | SETTLED
+        };
         // pairs: WATCH (notify_early); whoever runs later sees it because the bus was started after it
-        self.word(signal).fetch_or(WATCHED, Ordering::AcqRel);
+        self.word(signal).fetch_or(flags, Ordering::AcqRel);
     }
 
     pub(crate) fn is_watched(&self, signal: Signal) -> bool {
@@ -172,10 +215,12 @@ impl Signals {
         self.word(signal).load(Ordering::Relaxed) & WATCHED != 0
     }
 
-    /// Wakes whoever sleeps on `signal`. Comes after every write that may let them go on.
+    /// Wakes whoever sleeps on `signal`. Comes after every write that may let them go on. One test of one word, whoever may sleep.
     #[inline(always)]
     pub(crate) fn notify(&self, signal: Signal, counters: &Counters) {
-        if self.is_watched(signal) {
+        compiler_fence(); // pairs: SLEEP-FENCE (Signals::settle): the change comes before the look
+        // relaxed: as above
+        if self.word(signal).load(Ordering::Relaxed) & (ARMED | FENCED) != 0 {
             self.look_for_sleepers(signal, counters);
         }
     }
@@ -191,7 +236,8 @@ impl Signals {
         }
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
     fn look_for_sleepers(&self, signal: Signal, counters: &Counters) {
         fence("notify_fence"); // pairs: SLEEP-FENCE (Waiter::park, Waiter::poll)
         // relaxed: the fence orders it
@@ -236,16 +282,66 @@ impl Signals {
         self.waiters.give_back(entry);
     }
 
-    /// Registers a sleeper; `false`: it was woken meanwhile, look again.
-    pub(crate) fn arm(&self, entry: usize, signal: Signal, wakeup: Wakeup) -> bool {
+    /// Registers a sleeper; `None`: it was woken meanwhile, look again. A fence, [`settle`](Self::settle) and another look
+    /// come next.
+    pub(crate) fn arm(&self, entry: usize, signal: Signal, wakeup: Wakeup) -> Option<Armed> {
         let entry = self.waiters.entry(entry);
         // relaxed: the RMW on the word below publishes it
         entry.watches.store(signal.0, Ordering::Relaxed);
         let armed = entry.set(Some(wakeup));
-        // pairs: ARMED (wake_sleepers)
-        self.word(signal)
-            .fetch_or(ARMED, at("armed_release", Ordering::AcqRel));
-        armed
+        // pairs: ARMED (wake_sleepers), SETTLED (settle)
+        let before = self
+            .word(signal)
+            .fetch_or(ARMED | FENCED, at("armed_release", Ordering::AcqRel));
+        armed.then_some(Armed { signal, before })
+    }
+
+    /// Makes sure that whoever changes something from now on sees the sleeper, or else the sleeper, which looks now, the
+    /// change. `false`: the system refuses to, so the sleeper must look again by itself.
+    pub(crate) fn settle(&self, armed: &Armed) -> bool {
+        if self.has_barrier {
+            // relaxed: a hint for `calm`
+            self.slept.store(self.now(), Ordering::Relaxed);
+        }
+        if armed.before & SETTLED != 0 {
+            return true;
+        }
+        let done = barrier_everywhere();
+        if done && armed.before & FENCED == 0 {
+            // pairs: SETTLED (arm): the barrier came before it
+            self.word(armed.signal).fetch_or(SETTLED, Ordering::AcqRel);
+        }
+        done
+    }
+
+    /// Somebody's wait did without sleep: spares those who look for sleepers their fence, if nobody has slept for a while.
+    #[inline]
+    pub(crate) fn calm(&self) {
+        // relaxed: a hint
+        let slept = self.slept.load(Ordering::Relaxed);
+        if slept != 0 && self.now().saturating_sub(slept) >= CALM_NANOS {
+            self.calm_all();
+        }
+    }
+
+    #[cold]
+    pub(super) fn calm_all(&self) {
+        // relaxed: a hint; who sleeps from now on sets it again
+        self.slept.store(0, Ordering::Relaxed);
+        for index in 0..=self.cursors.len() {
+            let word = self.word(Signal(index));
+            // relaxed: a hint, which the exchange confirms
+            let now = word.load(Ordering::Relaxed);
+            if now & (SETTLED | ARMED) == SETTLED {
+                let calm = now & !(FENCED | SETTLED);
+                // pairs: SETTLED (arm); when it fails somebody sleeps, or all is calm already
+                let _ = word.compare_exchange(now, calm, Ordering::AcqRel, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        (self.origin.elapsed().as_nanos() as u64).max(1)
     }
 
     /// Nobody need wake this one any more.
