@@ -9,12 +9,16 @@ use crate::report;
 use crate::spread::Spread;
 use crate::suite;
 use crate::verdict::{Measured, RowResult, ScenarioResult, WithWork};
+use ringway::Latency;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Rounds are sized to last so much longer than they must, since no two last equally long.
-const MARGIN: f64 = 1.2;
+/// A round is made of so many runs, in between which the others take their turns: what slows the machine down for a while
+/// then slows all of them.
+const RUNS_IN_ROUND: u32 = 4;
+/// Runs are sized to last so much longer than they must, since no two last equally long.
+const MARGIN: f64 = 1.1;
 /// No contender gets more events than this in one round.
 const EVENTS_MAX: u64 = 10_000_000_000;
 /// How many of the best peers take part when the consumer works. Nothing hangs on that row: it may be short.
@@ -25,8 +29,10 @@ const PEERS_WITH_WORK: usize = 3;
 pub enum Unit {
     /// More is better.
     EventsPerSecond,
-    /// Less is better.
-    Nanoseconds,
+    /// The median of all times, of which less is better.
+    MedianNanoseconds,
+    /// Their 99th percentile.
+    P99Nanoseconds,
 }
 
 impl Unit {
@@ -35,7 +41,7 @@ impl Unit {
     pub const fn name(self) -> &'static str {
         match self {
             Self::EventsPerSecond => "events/s",
-            Self::Nanoseconds => "ns",
+            Self::MedianNanoseconds | Self::P99Nanoseconds => "ns",
         }
     }
 
@@ -44,7 +50,7 @@ impl Unit {
     pub fn ratio(self, ours: f64, theirs: f64) -> f64 {
         match self {
             Self::EventsPerSecond => ours / theirs,
-            Self::Nanoseconds => theirs / ours,
+            Self::MedianNanoseconds | Self::P99Nanoseconds => theirs / ours,
         }
     }
 
@@ -53,12 +59,12 @@ impl Unit {
     pub fn show(self, figure: f64) -> String {
         match self {
             Self::EventsPerSecond => report::rate(figure),
-            Self::Nanoseconds => format!("{figure:.0} ns"),
+            Self::MedianNanoseconds | Self::P99Nanoseconds => format!("{figure:.0} ns"),
         }
     }
 }
 
-/// What a contender is to do in one round.
+/// What a contender is to do in one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Task {
     /// How many events to move.
@@ -67,34 +73,63 @@ pub struct Task {
     pub work: bool,
 }
 
-/// What one contender did in one round.
-#[derive(Clone, Debug)]
+/// What one contender did in one run, or in several.
+#[derive(Debug, Default)]
 pub struct Sample {
-    /// How long the round lasted.
+    /// How many events were moved.
+    pub events: u64,
+    /// How long it took.
     pub elapsed: Duration,
-    /// Its figure, in the unit of the row.
-    pub figure: f64,
-    /// The 99th percentile, where the figure is a median.
-    pub p99: Option<f64>,
+    /// The times of single events, where those are measured.
+    pub latency: Option<Latency>,
     /// What was wrong; empty when order and completeness were right.
     pub faults: Vec<String>,
 }
 
 impl Sample {
-    /// A throughput.
+    /// A run whose throughput counts.
     #[must_use]
-    pub fn rate(events: u64, elapsed: Duration, faults: Vec<String>) -> Self {
+    pub const fn timed(events: u64, elapsed: Duration, faults: Vec<String>) -> Self {
         Self {
+            events,
             elapsed,
-            // A clock that did not move between two reads must not make the rate infinite: JSON has no such number.
-            figure: events as f64 / elapsed.as_secs_f64().max(1e-9),
-            p99: None,
+            latency: None,
             faults,
+        }
+    }
+
+    /// Both together.
+    fn and(mut self, mut other: Self) -> Self {
+        self.events += other.events;
+        self.elapsed += other.elapsed;
+        self.faults.append(&mut other.faults);
+        self.latency = match (self.latency, other.latency) {
+            (Some(mut ours), Some(theirs)) => {
+                ours.merge(&theirs);
+                Some(ours)
+            }
+            (ours, theirs) => ours.or(theirs),
+        };
+        self
+    }
+
+    /// The figure that the unit asks for, and the 99th percentile beside a median.
+    fn figures(&self, unit: Unit) -> (f64, Option<f64>) {
+        let summary = || self.latency.as_ref().map(Latency::summary);
+        let [p50, p99] = summary().map_or([0.0; 2], |it| [it.p50 as f64, it.p99 as f64]);
+        match unit {
+            // A clock that did not move between two reads must not make the rate infinite: JSON has no such number.
+            Unit::EventsPerSecond => (
+                self.events as f64 / self.elapsed.as_secs_f64().max(1e-9),
+                None,
+            ),
+            Unit::MedianNanoseconds => (p50, Some(p99)),
+            Unit::P99Nanoseconds => (p99, None),
         }
     }
 }
 
-/// Somebody who takes part in a row: a name, and a run of one round.
+/// Somebody who takes part in a row: a name, and how to run it once.
 #[derive(Clone, Copy, Debug)]
 pub struct Contender {
     /// The name in the results.
@@ -202,7 +237,14 @@ impl Scenario {
         for row in &self.rows {
             let title = format!("{} {}", self.name, row.variant);
             let (contenders, work) = (row.contenders(), false);
-            let measured = measure(&contenders, work, effort, title.trim_end(), watch)?;
+            let measured = measure(
+                &contenders,
+                work,
+                self.unit,
+                effort,
+                title.trim_end(),
+                watch,
+            )?;
             let mut result = row.judge(self.unit, measured);
             if self.work {
                 result.with_work = Some(self.with_work(row, &result, effort, watch)?);
@@ -233,7 +275,7 @@ impl Scenario {
             ..effort
         };
         let title = format!("{} {} with work", self.name, row.variant);
-        let measured = measure(&row.contenders(), true, effort, &title, watch)?;
+        let measured = measure(&row.contenders(), true, self.unit, effort, &title, watch)?;
         Ok(WithWork::of(row.judge(self.unit, measured)))
     }
 }
@@ -251,6 +293,7 @@ impl Row {
 fn measure(
     contenders: &[Contender],
     work: bool,
+    unit: Unit,
     effort: Effort,
     title: &str,
     watch: &mut dyn FnMut(&str),
@@ -262,15 +305,22 @@ fn measure(
         .collect();
     for tally in &mut tallies {
         watch(&format!("{title}: {} warms up", tally.contender.name));
-        tally.warm_up(round_time.mul_f64(MARGIN))?;
+        tally.warm_up(round_time.mul_f64(MARGIN) / RUNS_IN_ROUND)?;
     }
     for round in 0..rounds {
-        for index in rotation(round, tallies.len()) {
-            let tally = &mut tallies[index];
-            let (number, name) = (round + 1, tally.contender.name);
-            watch(&format!("{title}: round {number} of {rounds}, {name}"));
-            tally.round(round_time)?;
+        let mut turn = round;
+        while tallies.iter().any(|tally| tally.elapsed() < round_time) {
+            for index in rotation(turn, tallies.len()) {
+                let tally = &mut tallies[index];
+                if tally.elapsed() < round_time {
+                    let (number, name) = (round + 1, tally.contender.name);
+                    watch(&format!("{title}: round {number} of {rounds}, {name}"));
+                    tally.take_turn()?;
+                }
+            }
+            turn += 1;
         }
+        tallies.iter_mut().for_each(|tally| tally.end_round(unit));
     }
     Ok(Measured {
         faults: tallies.iter().flat_map(Tally::named_faults).collect(),
@@ -281,56 +331,66 @@ fn measure(
     })
 }
 
-/// The order of `contenders` in a round: everybody is first in turn.
-fn rotation(round: usize, contenders: usize) -> impl Iterator<Item = usize> {
-    (0..contenders).map(move |place| (round + place) % contenders)
+/// The order of `contenders` in a turn: everybody is first once.
+fn rotation(turn: usize, contenders: usize) -> impl Iterator<Item = usize> {
+    (0..contenders).map(move |place| (turn + place) % contenders)
 }
 
 /// One contender's rounds so far.
 struct Tally {
     contender: Contender,
     task: Task,
-    samples: Vec<Sample>,
+    /// The round that has begun.
+    round: Sample,
+    figures: Vec<f64>,
+    p99s: Vec<f64>,
     faults: Vec<String>,
 }
 
 impl Tally {
-    fn new(contender: Contender, work: bool) -> Self {
+    const fn new(contender: Contender, work: bool) -> Self {
         Self {
             contender,
             task: Task { events: 0, work },
-            samples: Vec::new(),
+            round: Sample::timed(0, Duration::ZERO, Vec::new()),
+            figures: Vec::new(),
+            p99s: Vec::new(),
             faults: Vec::new(),
         }
-    }
-
-    fn run(&mut self, events: u64) -> Result<Sample, ringway::Error> {
-        let mut sample = (self.contender.run)(Task {
-            events,
-            ..self.task
-        })?;
-        self.faults.append(&mut sample.faults);
-        Ok(sample)
     }
 
     /// Finds how many events fill `time`; nothing of it counts but its faults.
     fn warm_up(&mut self, time: Duration) -> Result<(), ringway::Error> {
         self.task.events = suite::calibrate(time, EVENTS_MAX, |events| {
-            self.run(events).map(|sample| sample.elapsed)
+            let mut sample = (self.contender.run)(Task {
+                events,
+                ..self.task
+            })?;
+            self.faults.append(&mut sample.faults);
+            Ok::<_, ringway::Error>(sample.elapsed)
         })?;
         Ok(())
     }
 
-    /// One round that counts: repeated with more events if it was too short to count.
-    fn round(&mut self, time_min: Duration) -> Result<(), ringway::Error> {
-        loop {
-            let sample = self.run(self.task.events)?;
-            if sample.elapsed >= time_min || self.task.events >= EVENTS_MAX {
-                self.samples.push(sample);
-                return Ok(());
-            }
-            self.task.events = (self.task.events * 2).min(EVENTS_MAX);
-        }
+    /// How long the round that has begun has lasted.
+    const fn elapsed(&self) -> Duration {
+        self.round.elapsed
+    }
+
+    fn take_turn(&mut self) -> Result<(), ringway::Error> {
+        let sample = (self.contender.run)(self.task)?;
+        // A clock that does not move must not make a round endless.
+        let elapsed = sample.elapsed.max(Duration::from_nanos(1));
+        self.round = std::mem::take(&mut self.round).and(Sample { elapsed, ..sample });
+        Ok(())
+    }
+
+    fn end_round(&mut self, unit: Unit) {
+        let round = std::mem::take(&mut self.round);
+        let (figure, p99) = round.figures(unit);
+        self.figures.push(figure);
+        self.p99s.extend(p99);
+        self.faults.extend(round.faults);
     }
 
     fn named_faults(&self) -> impl Iterator<Item = String> {
@@ -340,12 +400,9 @@ impl Tally {
     }
 
     fn figures(self) -> Figures {
-        let all = |figure: fn(&Sample) -> Option<f64>| {
-            Spread::of(self.samples.iter().filter_map(figure).collect())
-        };
         Figures {
-            spread: all(|sample| Some(sample.figure)).expect("there is at least one round"),
-            p99: all(|sample| sample.p99),
+            spread: Spread::of(self.figures).expect("there is at least one round"),
+            p99: Spread::of(self.p99s),
         }
     }
 }
@@ -384,32 +441,53 @@ mod tests {
 
     #[test]
     fn everybody_is_first_in_turn() {
-        let orders: Vec<Vec<usize>> = (0..3).map(|round| rotation(round, 3).collect()).collect();
+        let orders: Vec<Vec<usize>> = (0..3).map(|turn| rotation(turn, 3).collect()).collect();
         assert_eq!(orders, [[0, 1, 2], [1, 2, 0], [2, 0, 1]]);
     }
 
+    fn milliseconds(task: Task) -> Result<Sample, ringway::Error> {
+        let elapsed = Duration::from_millis(task.events);
+        Ok(Sample::timed(task.events, elapsed, Vec::new()))
+    }
+
     #[test]
-    fn a_round_that_is_too_short_is_repeated_with_more_events() {
-        let run = |task: Task| {
-            let elapsed = Duration::from_millis(task.events);
-            Ok(Sample {
-                elapsed,
-                figure: task.events as f64,
-                p99: None,
-                faults: Vec::new(),
-            })
+    fn a_round_goes_on_until_it_is_long_enough() {
+        let slow = Contender {
+            name: "slow",
+            run: milliseconds,
         };
-        let mut tally = Tally::new(Contender { name: "slow", run }, false);
+        let mut tally = Tally::new(slow, false);
         tally.task.events = 60;
-        tally
-            .round(Duration::from_millis(200))
-            .expect("nothing to refuse");
-        assert_eq!(tally.figures().spread.rounds, [240.0]);
+        while tally.elapsed() < Duration::from_millis(200) {
+            tally.take_turn().expect("nothing to refuse");
+        }
+        assert_eq!(tally.round.events, 240, "four runs of 60 ms");
+        tally.end_round(Unit::EventsPerSecond);
+        assert_eq!(tally.elapsed(), Duration::ZERO);
+        assert_eq!(tally.figures().spread.rounds, [1000.0]);
+    }
+
+    #[test]
+    fn times_of_several_runs_are_one_distribution() {
+        let run = |ns: u64| {
+            let mut latency = Latency::new();
+            latency.record(Duration::from_nanos(ns));
+            Sample {
+                latency: Some(latency),
+                ..Sample::timed(1, LONG, Vec::new())
+            }
+        };
+        let all = [100, 100, 900].map(run).into_iter();
+        let round = all.reduce(Sample::and).expect("three runs");
+        assert_eq!(round.figures(Unit::MedianNanoseconds).0, 100.0);
+        let (p99, beside) = round.figures(Unit::P99Nanoseconds);
+        assert!((890.0..=910.0).contains(&p99) && beside.is_none());
+        assert_eq!(round.figures(Unit::MedianNanoseconds).1, Some(p99));
     }
 
     #[test]
     fn a_fault_in_any_round_is_named() {
-        let run = |_| Ok(Sample::rate(1, LONG, vec!["lost".to_owned()]));
+        let run = |_| Ok(Sample::timed(1, LONG, vec!["lost".to_owned()]));
         let ours = Contender { name: "ours", run };
         let effort = Effort { rounds: 1, ..QUICK };
         let result = scenario(row(ours, vec![]), false)
@@ -423,7 +501,7 @@ mod tests {
     fn only_the_best_peers_take_part_when_consumers_work() {
         fn peer<const RATE: u64>(task: Task) -> Result<Sample, ringway::Error> {
             let faults = vec![format!("works: {}", task.work); usize::from(task.work)];
-            Ok(Sample::rate(RATE, LONG, faults))
+            Ok(Sample::timed(RATE, LONG, faults))
         }
         let contender = |name, run| Contender { name, run };
         let peers = vec![

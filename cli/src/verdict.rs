@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn less_is_better_where_time_is_measured() {
         let all = measured(&[OURS, BARE, ("slow", [90.0; 3]), ("fast", [20.0; 3])]);
-        let result = row(1.1, vec![]).judge(Unit::Nanoseconds, all);
+        let result = row(1.1, vec![]).judge(Unit::MedianNanoseconds, all);
         assert_eq!(result.best_peer, Some("fast"));
         assert_eq!(result.ratio_to_best_peer, 1.0, "the median of 2, 0.5 and 1");
         assert!(!result.met, "1.1 is asked for");
@@ -464,7 +464,7 @@ mod tests {
             condition("tail", Which::P99, Versus::BestPeer, 1.5),
         ];
         let all = measured(&[OURS, BARE, ("slow", [90.0; 3]), ("fast", [20.0; 3])]);
-        let result = row(1.0, conditions).judge(Unit::Nanoseconds, all);
+        let result = row(1.0, conditions).judge(Unit::MedianNanoseconds, all);
         assert_eq!(
             result.conditions,
             [

@@ -99,7 +99,7 @@ fn run<G: Graph, const SHAPE: Shape>(task: Task) -> Result<Sample, ringway::Erro
     debug_assert_eq!(duties.len(), threads);
     let (verdicts, elapsed) = crew::run(&seats, duties)?;
     let faults = verdicts.into_iter().filter_map(Result::err).collect();
-    Ok(Sample::rate(events, elapsed, faults))
+    Ok(Sample::timed(events, elapsed, faults))
 }
 
 impl<const WORKS: bool> Plan<WORKS> {
@@ -129,7 +129,7 @@ impl<const WORKS: bool> Plan<WORKS> {
     }
 
     fn last(self, rx: impl Source<1>) -> Duty<'static, Verdict> {
-        self.stage(rx, [const { Nowhere }; 0])
+        self.stage(rx, [] as [Nowhere; 0])
     }
 
     /// A stage that waits for each event from both sides.

@@ -4,7 +4,7 @@ use crate::ours::{Parking, Ringway};
 use crate::peers::{blocking, channels, disruptor, gil, photon, rings};
 use crate::queue::{Idle, Queue, Sink, Source, receive};
 use crate::seats;
-use crate::stream::{contender, one_to_one, row};
+use crate::stream::{contender, one_by_one, row};
 use ringway::Latency;
 use ringway_harness::check::{Check, InOrder};
 use ringway_harness::contest::{Condition, Row, Sample, Scenario, Task, Unit, Versus, Which};
@@ -39,8 +39,8 @@ pub(crate) fn round_trip() -> Scenario {
         conditions: vec![bare, p99],
         ..row(contender("ringway", trips::<Ringway>), 1.0)
     };
-    let peers = one_to_one!(trips);
-    latency("round_trip", Row { peers, ..row })
+    let peers = one_by_one!(trips);
+    latency("round_trip", Unit::MedianNanoseconds, Row { peers, ..row })
 }
 
 /// The 99th percentile of the time from publishing to the consumer that slept.
@@ -58,30 +58,32 @@ pub(crate) fn wakeup() -> Scenario {
         ],
         ..row(contender("ringway", wake::<Parking>), 1.0)
     };
-    latency("wakeup", row)
+    latency("wakeup", Unit::P99Nanoseconds, row)
 }
 
-fn latency(name: &'static str, row: Row) -> Scenario {
+fn latency(name: &'static str, unit: Unit, row: Row) -> Scenario {
     Scenario {
         name,
-        unit: Unit::Nanoseconds,
+        unit,
         rows: vec![row],
         work: false,
     }
 }
 
-fn sample(trips: Trips) -> Sample {
-    let summary = trips.latency.summary();
+fn sample(events: u64, trips: Trips) -> Sample {
     Sample {
+        events,
         elapsed: trips.elapsed,
-        figure: summary.p50 as f64,
-        p99: Some(summary.p99 as f64),
+        latency: Some(trips.latency),
         faults: trips.faults,
     }
 }
 
 fn ping_pong(task: Task) -> Result<Sample, ringway::Error> {
-    Ok(sample(limit::ping_pong(&seats(), task.events)?))
+    Ok(sample(
+        task.events,
+        limit::ping_pong(&seats(), task.events)?,
+    ))
 }
 
 fn trips<Q: Queue>(task: Task) -> Result<Sample, ringway::Error> {
@@ -99,7 +101,10 @@ fn trips<Q: Queue>(task: Task) -> Result<Sample, ringway::Error> {
         idle.until(|| echo_out.try_push(event));
         true
     };
-    Ok(sample(duo::round_trips(&seats, task.events, ping, echo)?))
+    Ok(sample(
+        task.events,
+        duo::round_trips(&seats, task.events, ping, echo)?,
+    ))
 }
 
 #[inline]
@@ -142,11 +147,10 @@ fn wake<Q: Queue>(task: Task) -> Result<Sample, ringway::Error> {
         check.verdict()
     };
     let Timed { elapsed, faults } = duo::stream(&seats, produce, consume)?;
-    let latency = reports.recv().unwrap_or_else(|_| Latency::new());
     Ok(Sample {
+        events,
         elapsed,
-        figure: latency.summary().p99 as f64,
-        p99: None,
+        latency: reports.recv().ok(),
         faults,
     })
 }

@@ -104,7 +104,7 @@ where
         .iter()
         .fold(Divided::new(published), |all, member| all.and(member));
     let faults = together.verdict().err().into_iter().collect();
-    Ok(Sample::rate(events, elapsed, faults))
+    Ok(Sample::timed(events, elapsed, faults))
 }
 
 /// Until the queue is found empty after all producers were done.

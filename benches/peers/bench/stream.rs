@@ -16,17 +16,13 @@ use ringway_harness::limit;
 pub(crate) const BATCH: u64 = 64;
 const RAW: &str = "raw hand-off";
 
-/// Every queue of the comparison that takes one producer and one consumer; those whose consumer may take many at a time do
-/// so under a second name.
-macro_rules! one_to_one {
+/// The queues that take one producer and one consumer, through calls that move one event.
+macro_rules! one_by_one {
     ($run:ident $(, $param:tt)*) => {
         vec![
             contender("rtrb", $run::<rings::Rtrb $(, { $param })*>),
-            contender("rtrb chunks", $run::<rings::RtrbChunks $(, { $param })*>),
             contender("ringbuf", $run::<rings::Ringbuf $(, { $param })*>),
-            contender("ringbuf slices", $run::<rings::RingbufSlices $(, { $param })*>),
             contender("gil", $run::<gil::Gil $(, { $param })*>),
-            contender("gil bulk", $run::<gil::GilBulk $(, { $param })*>),
             contender("nexus-queue", $run::<rings::Nexus $(, { $param })*>),
             contender("disruptor", $run::<disruptor::Disruptor $(, { $param })*>),
             contender("photon-ring", $run::<photon::Photon $(, { $param })*>),
@@ -35,15 +31,30 @@ macro_rules! one_to_one {
             contender("ArrayQueue", $run::<rings::ArrayQueue $(, { $param })*>),
             contender("crossfire", $run::<channels::Crossfire $(, { $param })*>),
             contender("kanal", $run::<channels::Kanal $(, { $param })*>),
-            contender("kanal drain", $run::<channels::KanalDrain $(, { $param })*>),
-            contender("flume drain", $run::<channels::FlumeDrain $(, { $param })*>),
+            contender("flume", $run::<channels::Flume $(, { $param })*>),
             contender("thingbuf", $run::<channels::Thingbuf $(, { $param })*>),
             contender("std", $run::<channels::Std $(, { $param })*>),
             contender("bus", $run::<channels::Bus $(, { $param })*>),
         ]
     };
 }
-pub(crate) use one_to_one;
+pub(crate) use one_by_one;
+
+/// The same through calls that move many, of those that have them.
+macro_rules! in_bulk {
+    ($run:ident $(, $param:tt)*) => {
+        vec![
+            contender("rtrb chunks", $run::<rings::RtrbChunks $(, { $param })*>),
+            contender("ringbuf slices", $run::<rings::RingbufSlices $(, { $param })*>),
+            contender("gil bulk", $run::<gil::GilBulk $(, { $param })*>),
+            contender("kanal drain", $run::<channels::KanalDrain $(, { $param })*>),
+            contender("flume drain", $run::<channels::FlumeDrain $(, { $param })*>),
+        ]
+    };
+}
+
+/// Names in [`one_by_one`] of those whose calls that move one are not their best where many are moved.
+const BETTER_IN_BULK: [&str; 5] = ["rtrb", "ringbuf", "gil", "kanal", "flume"];
 
 pub(crate) fn contender(
     name: &'static str,
@@ -66,7 +77,8 @@ pub(crate) fn spsc() -> Scenario {
         conditions: vec![adaptive],
         ..row(contender("ringway", run::<Ringway, 1, 1>), 1.5)
     };
-    let peers = one_to_one!(run, 1, 1);
+    let mut peers = one_by_one!(run, 1, 1);
+    peers.extend(in_bulk!(run, 1, 1));
     scenario("spsc", Row { peers, ..row })
 }
 
@@ -85,21 +97,25 @@ pub(crate) fn spsc_batch() -> Scenario {
         conditions: vec![limit],
         ..row(contender("ringway", run::<Ringway, 1, BATCH>), 1.0)
     };
-    let peers = one_to_one!(run, 1, BATCH);
+    let mut peers = one_by_one!(run, 1, BATCH);
+    peers.retain(|peer| !BETTER_IN_BULK.contains(&peer.name));
+    peers.extend(in_bulk!(run, 1, BATCH));
     scenario("spsc_batch", Row { peers, ..row })
 }
 
 /// Events of a cache line.
 pub(crate) fn spsc_64b() -> Scenario {
     let row = row(contender("ringway", run::<Ringway, 8, 1>), 1.3);
-    let peers = one_to_one!(run, 8, 1);
+    let mut peers = one_by_one!(run, 8, 1);
+    peers.extend(in_bulk!(run, 8, 1));
     scenario("spsc_64b", Row { peers, ..row })
 }
 
 /// Events of four cache lines.
 pub(crate) fn spsc_256b() -> Scenario {
     let row = row(contender("ringway", run::<Ringway, 32, 1>), 1.3);
-    let peers = one_to_one!(run, 32, 1);
+    let mut peers = one_by_one!(run, 32, 1);
+    peers.extend(in_bulk!(run, 32, 1));
     scenario("spsc_256b", Row { peers, ..row })
 }
 
@@ -150,12 +166,12 @@ fn stream<Q: Queue, const W: usize, const BATCH: u64, const WORKS: bool>(
         labour.verdict()
     };
     let Timed { elapsed, faults } = duo::stream(&seats, produce, consume)?;
-    Ok(Sample::rate(events, elapsed, faults))
+    Ok(Sample::timed(events, elapsed, faults))
 }
 
 /// Whole cache lines of eight events through as many bytes, with one index store for a large batch of them.
 fn raw(task: Task) -> Result<Sample, ringway::Error> {
     let (events, Timed { elapsed, faults }) =
         limit::hand_off(&seats(), CAPACITY * size_of::<u64>(), task.events)?;
-    Ok(Sample::rate(events, elapsed, faults))
+    Ok(Sample::timed(events, elapsed, faults))
 }
