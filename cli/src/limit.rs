@@ -102,16 +102,6 @@ pub fn ping_pong(seats: &Seats, trips: u64) -> Result<Trips, ringway::Error> {
     duo::round_trips(seats, trips, ping, echo)
 }
 
-/// Streams at least `words` words of eight bytes through a buffer of `bytes` bytes, as fast as two cores can; says how many.
-///
-/// # Errors
-/// When a thread cannot be pinned to its seat.
-pub fn hand_off(seats: &Seats, bytes: usize, words: u64) -> Result<(u64, Timed), ringway::Error> {
-    let buffer = Buffer::new(bytes / size_of::<Line>());
-    let lines = buffer.whole(words.div_ceil(WORDS as u64));
-    Ok((lines * WORDS as u64, buffer.stream(seats, lines)?))
-}
-
 /// A ring of whole lines with one index store for a large batch of them. The words are relaxed atomics, which compile to
 /// plain moves; the indices order them.
 #[derive(Debug)]

@@ -313,6 +313,8 @@ impl ScenarioResult {
     /// The line that a run ends with.
     fn line(&self) -> String {
         let said = |met: bool| if met { "met" } else { "not met" };
+        // Rounded down: what is shown must not look like a target that it has missed.
+        let short = |ratio: f64| (ratio * 100.0).floor() / 100.0;
         let row = &self.row;
         let rival = row.best_peer.map_or_else(
             || "the bare limit".to_owned(),
@@ -321,7 +323,7 @@ impl ScenarioResult {
         let mut line = format!(
             "{:<15}{:.2} × {rival}, target {:.2}: {}",
             self.name,
-            row.ratio_to_best_peer,
+            short(row.ratio_to_best_peer),
             row.target,
             said(row.met)
         );
@@ -332,6 +334,7 @@ impl ScenarioResult {
                 target,
                 met,
             } = condition;
+            let ratio = short(*ratio);
             let part = format!("; {name} {ratio:.2} of {target:.2}, {}", said(*met));
             line.push_str(&part);
         }

@@ -16,6 +16,7 @@ mod many;
 mod ours;
 mod peers;
 mod queue;
+mod raw;
 mod round_trip;
 mod share;
 mod stream;

@@ -4,13 +4,12 @@ use crate::ours::{Adaptive, Ringway};
 use crate::peers::{channels, disruptor, gil, photon, rings};
 use crate::queue::{Idle, Queue, receive, send};
 use crate::work::Labour;
-use crate::{CAPACITY, seats};
+use crate::{raw, seats};
 use ringway_harness::check::InOrder;
 use ringway_harness::contest::{
     Condition, Contender, Row, Sample, Scenario, Task, Unit, Versus, Which,
 };
 use ringway_harness::duo::{self, Timed};
-use ringway_harness::limit;
 
 /// Events in a batch.
 pub(crate) const BATCH: u64 = 64;
@@ -92,7 +91,7 @@ pub(crate) fn spsc_batch() -> Scenario {
         target: 0.9,
     };
     let row = Row {
-        others: vec![contender(RAW, raw)],
+        others: vec![contender(RAW, raw::hand_off)],
         limit: Some(RAW),
         conditions: vec![limit],
         ..row(contender("ringway", run::<Ringway, 1, BATCH>), 1.0)
@@ -166,12 +165,5 @@ fn stream<Q: Queue, const W: usize, const BATCH: u64, const WORKS: bool>(
         labour.verdict()
     };
     let Timed { elapsed, faults } = duo::stream(&seats, produce, consume)?;
-    Ok(Sample::timed(events, elapsed, faults))
-}
-
-/// Whole cache lines of eight events through as many bytes, with one index store for a large batch of them.
-fn raw(task: Task) -> Result<Sample, ringway::Error> {
-    let (events, Timed { elapsed, faults }) =
-        limit::hand_off(&seats(), CAPACITY * size_of::<u64>(), task.events)?;
     Ok(Sample::timed(events, elapsed, faults))
 }

@@ -8,9 +8,6 @@ use std::time::{Duration, Instant};
 
 /// What each event costs where consumers work.
 const WORK: Duration = Duration::from_nanos(10);
-/// Any odd number: each multiplication waits for the one before.
-const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-
 /// How many dependent multiplications last [`WORK`] on this machine.
 fn steps() -> u32 {
     static STEPS: OnceLock<u32> = OnceLock::new();
@@ -28,10 +25,11 @@ fn steps() -> u32 {
     })
 }
 
+/// Each multiplication waits for the one before it, and by no constant: two of them cannot be made one.
 #[inline]
 fn multiply(mut product: u64, steps: u32) -> u64 {
     for _ in 0..steps {
-        product = product.wrapping_mul(FACTOR);
+        product = product.wrapping_mul(product | 1);
     }
     product
 }
