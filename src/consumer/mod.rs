@@ -136,9 +136,9 @@ impl<T, A: Access> Consumer<T, A> {
             next,
             ..
         } = self;
-        match reader.wait(waiter, deadline, &reader.entry().cursor.counters, || {
-            reader.look(*next)
-        }) {
+        let counters = &reader.entry().cursor.counters;
+        let (look, glance) = (|| reader.look(*next), || reader.glance(*next));
+        match reader.wait(waiter, deadline, counters, look, glance) {
             None => Err(ReadDeadlineError::TimedOut),
             Some(found) => found.map_err(|stop| ReadDeadlineError::Ended(self.end(stop))),
         }

@@ -102,6 +102,12 @@ impl<T> Reader<T> {
         (self.barrier).share(&self.ring, next, members.max(1), self.batch_max)
     }
 
+    /// See [`Barrier::glance`].
+    #[inline(always)]
+    pub(crate) fn glance(&self, next: u64) -> bool {
+        self.barrier.glance(&self.ring, next)
+    }
+
     /// Comes before the look of a reader that may wait: see [`Barrier::keep_distance`].
     #[inline(always)]
     pub(crate) fn keep_distance(&self) {
@@ -121,8 +127,9 @@ impl<T> Reader<T> {
         deadline: Option<Instant>,
         counters: &Counters,
         mut look: impl FnMut() -> Result<R, Stop>,
+        glance: impl FnMut() -> bool,
     ) -> Option<Result<R, Stop>> {
-        waiter.wait(deadline, counters, || sort(look()))
+        waiter.wait(deadline, counters, || sort(look()), glance)
     }
 
     /// The same for a task.

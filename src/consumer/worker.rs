@@ -122,7 +122,8 @@ impl<T, A: Access> Worker<T, A> {
             ..
         } = self;
         let counters = &group(reader).member(*member).counters;
-        match reader.wait(waiter, deadline, counters, || look(reader, *member)) {
+        let glance = || reader.glance(group(reader).claimed());
+        match reader.wait(waiter, deadline, counters, || look(reader, *member), glance) {
             None => Err(ReadDeadlineError::TimedOut),
             Some(found) => found.map_err(|stop| ReadDeadlineError::Ended(self.end(stop))),
         }

@@ -104,9 +104,8 @@ impl<T, K: ProducerKind> Producer<T, K> {
             counters,
             ..
         } = self;
-        let found = waiter.wait(deadline, counters, || {
-            look_for_room(sequencer, &ring.core, least, most)
-        });
+        let look = || look_for_room(sequencer, &ring.core, least, most);
+        let found = waiter.wait(deadline, counters, look, || true);
         if matches!(found, Some(Err(_))) {
             self.tell_sealed();
         }

@@ -76,6 +76,16 @@ impl Barrier {
         }
     }
 
+    /// Whether a look at `next` is worth its while now: says no only where an idle reader spends its time, right behind
+    /// the producers, and not for ever, since there is more to see than marks.
+    #[inline(always)]
+    pub(crate) fn glance<T>(&self, ring: &Ring<T>, next: u64) -> bool {
+        match self.upstream {
+            Upstream::Producers => ring.slots.seems_published(next),
+            Upstream::Stages(_) => true,
+        }
+    }
+
     /// What may be read from `next` on, at most `most` sequences and never none.
     #[inline(always)]
     pub(crate) fn available<T>(

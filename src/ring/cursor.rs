@@ -114,6 +114,8 @@ pub(crate) struct Counters {
     pub(crate) parks: Counter,
     /// How many sleepers it woke.
     pub(crate) wakes: Counter,
+    /// How often it put a fence because others sleep now and then.
+    pub(crate) fences: Counter,
     /// How many events its handler failed on.
     pub(crate) failures: Counter,
 }
@@ -140,6 +142,12 @@ impl Counter {
             now.wrapping_add(amount),
             std::sync::atomic::Ordering::Relaxed,
         );
+    }
+
+    /// Counts one, and says how many those are now.
+    pub(crate) fn next(&self) -> u64 {
+        self.add(1);
+        self.get()
     }
 
     #[inline(always)]

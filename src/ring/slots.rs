@@ -79,6 +79,15 @@ impl<T> Slots<T> {
         })
     }
 
+    /// Whether a sequence is published, for whoever then looks properly.
+    #[inline(always)]
+    pub(crate) fn seems_published(&self, sequence: u64) -> bool {
+        let view = self.lines.view();
+        // relaxed: a hint
+        let mark = view.mark(view.line_of(sequence)).load(Ordering::Relaxed);
+        mark >> 1 > sequence
+    }
+
     /// How many consecutive sequences from `from` are published, at most `most`.
     #[inline]
     pub(crate) fn published(&self, from: u64, most: u64) -> u64 {

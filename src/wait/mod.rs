@@ -26,6 +26,8 @@ const YIELDS: u32 = 8;
 const SPINS_BEFORE_YIELD: u32 = 64;
 /// The longest sleep where the system refuses what would make sure that somebody wakes it.
 const UNSURE_SLEEP: Duration = Duration::from_millis(1);
+/// How often `BusySpin` glances before it looks properly again.
+const GLANCES: u32 = if cfg!(loom) { 1 } else { 16 };
 /// Spinning strategies read the clock once in so many looks.
 const LOOKS_BETWEEN_CLOCK_READS: u32 = 32;
 
@@ -71,13 +73,15 @@ impl Waiter {
         &self.signals
     }
 
-    /// Waits until `look` succeeds; `None` when the deadline passed first. It looks at least once.
+    /// Waits until `look` succeeds; `None` when the deadline passed first. It looks at least once. Who spins for ever looks properly
+    /// only when `glance`, which is cheap, sees something, or has seen nothing for some time.
     #[cold]
     pub(crate) fn wait<R>(
         &mut self,
         deadline: Option<Instant>,
         counters: &Counters,
         mut look: impl FnMut() -> Look<R>,
+        mut glance: impl FnMut() -> bool,
     ) -> Option<R> {
         counters.stalls.add(1);
         let (mut round, mut slept) = (0_u32, false);
@@ -116,6 +120,12 @@ impl Waiter {
                     sleep(deadline.map_or(time, |at| {
                         time.min(at.saturating_duration_since(Instant::now()))
                     }));
+                }
+                _ if self.strategy == Wait::BusySpin => {
+                    (0..GLANCES).any(|_| {
+                        spin_loop();
+                        glance()
+                    });
                 }
                 _ => spin_loop(),
             }

@@ -16,8 +16,8 @@
 //! look came before the barrier has made its change before it too, so whoever looks after the barrier sees the
 //! change; one whose look comes after it sees *fenced*, and fences. Who finds the word *fenced* and not yet *settled*
 //! puts a barrier of its own; who finds it *settled* needs only its fence. So the barrier, which interrupts other
-//! cores, is put once, and wakers fence from then on: until nobody has gone to sleep for a while and somebody's wait did
-//! without, who then [calms](Signals::calm) the words. A word may be calmed only when it is *settled*, so each time there is
+//! cores, is put once, and wakers fence from then on: until nobody has gone to sleep for a while, and somebody whose wait did
+//! without or who has fenced often [calms](Signals::calm) the words. A word may be calmed only when it is *settled*, so each time there is
 //! one who may settle it. Without such a barrier words are fenced and settled from the start, and for ever.
 //!
 //! **Entries.** The thread or waker stands in a mutex that is only tried, by whoever the entry's state admits: its owner
@@ -65,6 +65,9 @@ const SETTLED: u32 = 8;
 
 /// So long after the last sleep wakers are spared their fence: about what a barrier costs all in all, in fences.
 const CALM_NANOS: u64 = 100_000;
+
+/// Whoever fences asks once in so many times whether it is still needed.
+const FENCES_BETWEEN_CALMS: u64 = 256;
 
 pub(crate) struct Signals {
     /// Whether sleepers can do the fencing for all.
@@ -243,6 +246,8 @@ impl Signals {
         // relaxed: the fence orders it
         if self.word(signal).load(Ordering::Relaxed) & ARMED != 0 {
             counters.wakes.add(self.wake_sleepers(signal));
+        } else if counters.fences.next().is_multiple_of(FENCES_BETWEEN_CALMS) {
+            self.calm(); // perhaps nobody waits at all any more
         }
     }
 
