@@ -115,7 +115,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     #[inline(always)]
     pub(super) fn put(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
         match self.reserve_known(1) {
-            Some(grant) => Ok(self.begin(grant, false).put(event)),
+            Some(grant) => Ok(self.fill_one(grant, event)),
             None => self.put_slowly(event, until),
         }
     }
@@ -128,9 +128,26 @@ impl<T, K: ProducerKind> Producer<T, K> {
         until: Until,
     ) -> Result<Sequence, (T, ClaimError)> {
         match self.reserve_slowly(1, 1, until) {
-            Ok(grant) => Ok(self.begin(grant, false).put(event)),
+            Ok(grant) => Ok(self.fill_one(grant, event)),
             Err(reason) => Err((event, reason)),
         }
+    }
+
+    /// What a [`Claim`] of one slot would do, without one: a claim that is dropped by a call stands in memory, and each store to it is
+    /// one that the next claim's locked instruction waits for.
+    #[inline(always)]
+    pub(super) fn fill_one(&mut self, grant: Grant<K>, event: T) -> Sequence {
+        // dropped in the opposite order: abandon if the drop of the old event panics, wake readers, be outside again
+        let _inside =
+            (K::Sequencer::MULTI && needs_drop::<T>()).then(|| Inside::enter(self.ring.core.id()));
+        let notifier = Notifier {
+            signals: self.waiter.signals(),
+            counters: &self.counters,
+        };
+        let mut claimed = self.sequencer.claim(&self.ring, grant);
+        let sequence = claimed.put(event);
+        notifier.count_one::<K>(sequence);
+        Sequence::new(sequence)
     }
 
     #[inline(always)]
@@ -140,7 +157,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
         until: Until,
     ) -> Result<Sequence, ClaimError> {
         let grant = self.reserve(1, 1, until)?;
-        Ok(self.begin(grant, true).put_with(write))
+        Ok(self.begin(grant).put_with(write))
     }
 
     #[inline]
@@ -163,7 +180,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
                 Err(ClaimError::Full) => return Ok(published),
                 Err(reason) => return Err(BatchError { published, reason }),
             };
-            let mut claim = self.begin(grant, true);
+            let mut claim = self.begin(grant);
             let room = claim.len() as u64;
             let mut done = 0;
             while done < room {
@@ -192,13 +209,12 @@ impl<T, K: ProducerKind> Producer<T, K> {
             return Err(ClaimError::TooLarge { count, capacity });
         }
         let grant = self.reserve(count as u64, count as u64, until)?;
-        Ok(self.begin(grant, true))
+        Ok(self.begin(grant))
     }
 
-    /// `runs_user_code`: while the claim lives the caller may do anything, such as publish through a clone. So may the drop of
-    /// the event that is overwritten.
+    /// While the claim lives the caller may do anything, such as publish through a clone.
     #[inline(always)]
-    pub(super) fn begin(&mut self, grant: Grant<K>, runs_user_code: bool) -> Claim<'_, T, K> {
+    pub(super) fn begin(&mut self, grant: Grant<K>) -> Claim<'_, T, K> {
         let bus = self.ring.core.id();
         Claim {
             claimed: self.sequencer.claim(&self.ring, grant),
@@ -206,8 +222,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
                 signals: self.waiter.signals(),
                 counters: &self.counters,
             },
-            _inside: (K::Sequencer::MULTI && (runs_user_code || needs_drop::<T>()))
-                .then(|| Inside::enter(bus)),
+            _inside: K::Sequencer::MULTI.then(|| Inside::enter(bus)),
         }
     }
 }

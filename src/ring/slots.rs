@@ -64,6 +64,20 @@ impl<T> Line<T> {
     }
 }
 
+/// How many cache lines ahead a producer asks for the one that it will write: as many as it fills while one comes from another core.
+const AHEAD: u64 = 8;
+
+/// Asks for a cache line, to be written.
+#[inline(always)]
+fn prefetch_write<T>(at: &T) {
+    #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
+    // SAFETY: it is a hint: it reads and writes no memory, and cannot fault.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    let _ = at;
+}
+
 const fn mark_of(sequence: u64) -> u64 {
     (sequence + 1) << 1
 }
@@ -104,6 +118,20 @@ impl<T> Slots<T> {
     fn line(&self, sequence: u64) -> &Line<T> {
         // SAFETY: `mask` is the length of `lines` less one, so the masked index is below the length.
         unsafe { self.lines.get_unchecked((sequence & self.mask) as usize) }
+    }
+
+    /// The lines' events that share a cache line, as a power of two.
+    const TOGETHER: u64 = match 64 / size_of::<Line<T>>() as u64 {
+        0 => 1,
+        lines => 1 << lines.ilog2(),
+    };
+
+    /// For a producer that has just published `sequence`: asks for the cache line that it will write some events later.
+    #[inline(always)]
+    fn prefetch(&self, sequence: u64) {
+        if sequence.is_multiple_of(Self::TOGETHER) {
+            prefetch_write(self.line(sequence + AHEAD * Self::TOGETHER));
+        }
     }
 
     /// How many consecutive sequences from `from` are published, at most `most`.
@@ -172,6 +200,7 @@ impl<'r, T> WriteToken<'r, T> {
         });
         before(sequence + 1);
         line.publish(sequence, 0);
+        self.slots.prefetch(sequence);
         self.range.start += 1;
         sequence
     }
