@@ -1,10 +1,10 @@
 //! What all reading ends have in common: a barrier in front of them, an entry in the cursor table, a way to wait.
 
 use crate::error::Ended;
-use crate::ring::Ring;
 use crate::ring::barrier::{Barrier, Readable, Stop, Upstream};
 use crate::ring::cursor::Counters;
 use crate::ring::table::Entry;
+use crate::ring::{Kind, Ring};
 use crate::sync::{Arc, step};
 use crate::wait::signal::{Signal, Signals};
 use crate::wait::{Look, Waiter};
@@ -13,6 +13,10 @@ use std::time::Instant;
 
 /// The entries of the cursor table that a stage comes after, each with the name of its stage.
 pub(crate) type UpstreamNames = Box<[(usize, Box<str>)]>;
+
+/// How many times the pauses that keep a reader behind one producer it takes behind many: each line that the reader takes away
+/// delays not one store but, through the locked instruction that comes next, the whole producer.
+const MULTI_DISTANCE: u32 = 4;
 
 /// Where a reading end stands in the bus; how it waits stands beside it, so that both can be borrowed at once.
 pub(crate) struct Reader<T> {
@@ -40,10 +44,14 @@ impl<T> Reader<T> {
             [] => Upstream::Producers,
             stages => Upstream::Stages(stages.iter().map(|(index, _)| *index).collect()),
         };
+        let distance = match ring.core.kind() {
+            Kind::Single => tail_pauses,
+            Kind::Multi => tail_pauses * MULTI_DISTANCE,
+        };
         Self {
             ring: ring.clone(),
             signals: signals.clone(),
-            barrier: Barrier::new(upstream, tail_pauses),
+            barrier: Barrier::new(upstream, distance),
             names: after,
             index,
             batch_max: batch_max as u64,

@@ -73,29 +73,12 @@ impl<T, K: ProducerKind> Claim<'_, T, K> {
         self.claimed.iter_mut()
     }
 
-    /// Fills the only slot with `event` and publishes it.
-    #[inline(always)]
-    pub(super) fn put(mut self, event: T) -> Sequence {
-        let sequence = self.claimed.put(event);
-        self.count_one(sequence);
-        Sequence::new(sequence)
-    }
-
     /// Lets `write` edit the only slot and publishes it.
     #[inline(always)]
     pub(super) fn put_with(mut self, write: impl FnOnce(&mut T)) -> Sequence {
         let sequence = self.claimed.put_with(write);
-        self.count_one(sequence);
+        self.notifier.count_one::<K>(sequence);
         Sequence::new(sequence)
-    }
-
-    /// A single producer's events are counted by its position, which is the ring's.
-    #[inline(always)]
-    fn count_one(&self, sequence: u64) {
-        if K::Sequencer::MULTI {
-            self.notifier.counters.events.add(1);
-            self.notifier.counters.position.set(sequence + 1);
-        }
     }
 
     /// Publishes all of them.
@@ -131,6 +114,15 @@ pub(super) struct Notifier<'p> {
 }
 
 impl Notifier<'_> {
+    /// One event was published. A single producer's are counted by its position, which is the ring's.
+    #[inline(always)]
+    pub(super) fn count_one<K: ProducerKind>(&self, sequence: u64) {
+        if K::Sequencer::MULTI {
+            self.counters.events.add(1);
+            self.counters.position.set(sequence + 1);
+        }
+    }
+
     /// So many events below `position` were published together.
     pub(super) fn count_chunk(&self, events: u64, position: u64) {
         self.counters.count_batch(events);

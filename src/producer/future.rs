@@ -40,7 +40,7 @@ impl<T, K: ProducerKind> Future for PublishFuture<'_, T, K> {
         found.map(|grant| {
             let event = self.event.take().expect("polled after it was ready");
             match grant {
-                Ok(grant) => Ok(self.producer.begin(grant, false).put(event)),
+                Ok(grant) => Ok(self.producer.fill_one(grant, event)),
                 Err(_) => {
                     self.producer.tell_sealed();
                     Err(PublishError::Closed(event))

@@ -44,19 +44,6 @@ impl<T, K: ProducerKind> Producer<T, K> {
     }
 
     #[inline(always)]
-    fn claim_one(&mut self, runs_user_code: bool) -> Option<Claim<'_, T, K>> {
-        self.note_thread();
-        let claimed = self.sequencer.claim_one(&self.ring)?;
-        Some(wrap(
-            claimed,
-            &self.ring,
-            &self.waiter,
-            &self.counters,
-            runs_user_code,
-        ))
-    }
-
-    #[inline(always)]
     fn reserve_known(&mut self, count: u64) -> Option<Grant<K>> {
         self.note_thread();
         self.sequencer.reserve_known(&self.ring.core, count)
@@ -127,8 +114,11 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// Two ways to the same end: a slow one would keep the fast one's values in memory.
     #[inline(always)]
     pub(super) fn put(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
-        if let Some(claim) = self.claim_one(false) {
-            return Ok(claim.put(event));
+        self.note_thread();
+        if let Some(claimed) = self.sequencer.claim_one(&self.ring) {
+            let sequence =
+                put_one::<T, K>(claimed, &self.ring, &self.waiter, &self.counters, event);
+            return Ok(sequence);
         }
         self.put_slowly(event, until)
     }
@@ -141,9 +131,15 @@ impl<T, K: ProducerKind> Producer<T, K> {
         until: Until,
     ) -> Result<Sequence, (T, ClaimError)> {
         match self.reserve_slowly(1, 1, until) {
-            Ok(grant) => Ok(self.begin(grant, false).put(event)),
+            Ok(grant) => Ok(self.fill_one(grant, event)),
             Err(reason) => Err((event, reason)),
         }
+    }
+
+    #[inline(always)]
+    pub(super) fn fill_one(&mut self, grant: Grant<K>, event: T) -> Sequence {
+        let claimed = self.sequencer.claim(&self.ring, grant);
+        put_one::<T, K>(claimed, &self.ring, &self.waiter, &self.counters, event)
     }
 
     #[inline(always)]
@@ -152,11 +148,13 @@ impl<T, K: ProducerKind> Producer<T, K> {
         write: impl FnOnce(&mut T),
         until: Until,
     ) -> Result<Sequence, ClaimError> {
-        if let Some(claim) = self.claim_one(true) {
+        self.note_thread();
+        if let Some(claimed) = self.sequencer.claim_one(&self.ring) {
+            let claim = wrap::<T, K>(claimed, &self.ring, &self.waiter, &self.counters);
             return Ok(claim.put_with(write));
         }
         let grant = self.reserve_slowly(1, 1, until)?;
-        Ok(self.begin(grant, true).put_with(write))
+        Ok(self.begin(grant).put_with(write))
     }
 
     #[inline]
@@ -179,7 +177,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
                 Err(ClaimError::Full) => return Ok(published),
                 Err(reason) => return Err(BatchError { published, reason }),
             };
-            let mut claim = self.begin(grant, true);
+            let mut claim = self.begin(grant);
             let room = claim.len() as u64;
             let done = claim.claimed.fill(&mut events);
             claim
@@ -203,20 +201,14 @@ impl<T, K: ProducerKind> Producer<T, K> {
             return Err(ClaimError::TooLarge { count, capacity });
         }
         let grant = self.reserve(count as u64, count as u64, until)?;
-        Ok(self.begin(grant, true))
+        Ok(self.begin(grant))
     }
 
-    /// `runs_user_code`: while the claim lives the caller may do anything, such as publish through a clone. So may the drop of
-    /// the event that is overwritten.
+    /// While the claim lives the caller may do anything, such as publish through a clone.
     #[inline(always)]
-    pub(super) fn begin(&mut self, grant: Grant<K>, runs_user_code: bool) -> Claim<'_, T, K> {
-        wrap(
-            self.sequencer.claim(&self.ring, grant),
-            &self.ring,
-            &self.waiter,
-            &self.counters,
-            runs_user_code,
-        )
+    pub(super) fn begin(&mut self, grant: Grant<K>) -> Claim<'_, T, K> {
+        let claimed = self.sequencer.claim(&self.ring, grant);
+        wrap(claimed, &self.ring, &self.waiter, &self.counters)
     }
 }
 
@@ -226,7 +218,6 @@ fn wrap<'p, T, K: ProducerKind>(
     ring: &Ring<T>,
     waiter: &'p Waiter,
     counters: &'p Counters,
-    runs_user_code: bool,
 ) -> Claim<'p, T, K> {
     Claim {
         claimed,
@@ -234,9 +225,30 @@ fn wrap<'p, T, K: ProducerKind>(
             signals: waiter.signals(),
             counters,
         },
-        _inside: (K::Sequencer::MULTI && (runs_user_code || needs_drop::<T>()))
-            .then(|| Inside::enter(ring.core.id())),
+        _inside: K::Sequencer::MULTI.then(|| Inside::enter(ring.core.id())),
     }
+}
+
+/// What a [`Claim`] of one slot would do, without one: a claim that is dropped by a call stands in memory, and each store to it is
+/// one that the next claim's locked instruction waits for.
+#[inline(always)]
+fn put_one<T, K: ProducerKind>(
+    claimed: Claimed<'_, T, K::Sequencer>,
+    ring: &Ring<T>,
+    waiter: &Waiter,
+    counters: &Counters,
+    event: T,
+) -> Sequence {
+    // dropped in the opposite order: abandon if the drop of the old event panics, wake readers, be outside again
+    let _inside = (K::Sequencer::MULTI && needs_drop::<T>()).then(|| Inside::enter(ring.core.id()));
+    let notifier = Notifier {
+        signals: waiter.signals(),
+        counters,
+    };
+    let mut claimed = claimed;
+    let sequence = claimed.put(event);
+    notifier.count_one::<K>(sequence);
+    Sequence::new(sequence)
 }
 
 pub(super) fn look_for_room<S: Sequencer>(

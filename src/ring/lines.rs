@@ -82,6 +82,12 @@ impl<T> Lines<T> {
     /// Whether lines of several slots are one cache line.
     const SMALL: bool = Self::FITTING > 1;
 
+    /// How many slots with marks of their own share a cache line, more or less.
+    const TOGETHER: u64 = match CACHE_LINE / Self::stride(Shape::Each) {
+        0 => 1,
+        lines => 1 << lines.ilog2(),
+    };
+
     /// How many slots a line has.
     const fn per_line(shape: Shape) -> u64 {
         match shape {
@@ -370,7 +376,12 @@ impl<'r, T> View<'r, T> {
     /// come from the readers' core by then. Of large events each asks for itself.
     #[inline(always)]
     pub(crate) fn prefetch_line(self, place: Place) {
-        if self.shape == Shape::Lined {
+        // of slots with marks of their own, once for those that share a cache line
+        let due = match self.shape {
+            Shape::Each => place.end.is_multiple_of(Lines::<T>::TOGETHER),
+            Shape::Lined => true,
+        };
+        if due {
             prefetch_to_write(place.mark.cast().as_ptr(), AHEAD, CACHE_LINE);
         }
     }

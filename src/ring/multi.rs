@@ -1,19 +1,28 @@
 //! Many producers: room is proven against a limit first, then claimed by CAS on the claim counter, so nothing is ever over-claimed.
 //!
-//! Each producer keeps its own limit: raising one that all share would be one more contended line. A claim that unwinds publishes
-//! its slots as abandoned, and every reader steps over them. The closed bit stands in the claim counter, so a claim
-//! either is below the closing sequence or fails.
+//! Each producer keeps its own limit: raising one that all share would be one more contended line. It also keeps what it last saw
+//! in the claim counter, and claims from there without a look: a load between two locked instructions costs nearly as much as one of
+//! them, and the CAS looks anyway. A claim that unwinds publishes its slots as abandoned, and every reader steps over
+//! them. The closed bit stands in the claim counter, so a claim either is below the closing sequence or fails.
+//!
+//! A producer that loses twice in one claim stands back for a moment: whoever has the counter's line publishes many events before it
+//! goes to another core, instead of one. What was measured stands in `docs/decisions/002-multi-producer.md`.
 
 use crate::ring::cursor::{POSITION, Snapshot};
 use crate::ring::lines::Shape;
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
 use crate::ring::slots::WriteToken;
 use crate::ring::{CLOSED, Core, Ring};
-use crate::sync::{Ordering, step};
+use crate::sync::{Ordering, pause, step};
 use std::ops::Range;
+
+/// How long a producer stands back that has lost a claim to others: some tens of hand-offs of a cache line.
+const STAND_BACK_PAUSES: u32 = 64;
 
 #[derive(Debug)]
 pub struct MultiSequencer {
+    /// The claim counter when this producer last claimed, or lost a claim: at most what it is now. With the closed bit.
+    seen: u64,
     /// Sequences below have room; only grows.
     limit: u64,
     /// The cursor that was least when the ring was last found full, and the limit came from.
@@ -25,6 +34,25 @@ pub struct MultiSequencer {
 pub struct Ticket(Range<u64>);
 
 impl MultiSequencer {
+    /// Claims `head..end`, all of it below the limit, unless others have claimed since `head` was seen.
+    #[inline(always)]
+    fn claim_from(&mut self, core: &Core, head: u64, end: u64) -> Option<Ticket> {
+        // pairs: HEAD (itself, close, closing, position)
+        match core
+            .head
+            .compare_exchange_weak(head, end, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(_) => {
+                self.seen = end;
+                Some(Ticket(head..end))
+            }
+            Err(now) => {
+                self.seen = now;
+                None
+            }
+        }
+    }
+
     /// Reads the cursors again until there is room for `least` events above `head`.
     #[cold]
     fn refresh(&mut self, core: &Core, head: u64, least: u64) -> Result<(), Refused> {
@@ -63,6 +91,7 @@ impl Sequencer for MultiSequencer {
 
     fn new() -> Self {
         Self {
+            seen: 0,
             limit: 0,
             behind: None,
         }
@@ -76,23 +105,30 @@ impl Sequencer for MultiSequencer {
 
     #[inline(always)]
     fn reserve_known(&mut self, core: &Core, count: u64) -> Option<Ticket> {
-        // pairs: HEAD (the CAS below, close)
-        let head = core.head.load(Ordering::Acquire);
+        let head = self.seen;
         // the closed bit is above every limit
         if head + count > self.limit || !step("multi_claim_by_store") {
             return None;
         }
-        let end = head + count;
-        // pairs: HEAD (as in reserve)
-        let (won, lost) = (Ordering::AcqRel, Ordering::Relaxed);
-        let won = core.head.compare_exchange_weak(head, end, won, lost);
-        won.ok().map(|_| Ticket(head..end))
+        self.claim_from(core, head, head + count)
     }
 
     fn reserve(&mut self, core: &Core, least: u64, most: u64) -> Result<Ticket, Refused> {
-        // pairs: HEAD (the CAS below, close)
-        let mut head = core.head.load(Ordering::Acquire);
+        if !step("multi_claim_by_store") {
+            // pairs: HEAD; a mutant
+            let head = core.head.load(Ordering::Acquire);
+            self.refresh(core, head, least)?;
+            let end = (head + most).min(self.limit);
+            core.head.swap(end, Ordering::AcqRel); // pairs: HEAD; a mutant
+            return Ok(Ticket(head..end));
+        }
+        let mut lost = 0;
         loop {
+            if self.seen & CLOSED == 0 && self.seen + most > self.limit {
+                // pairs: HEAD (claim_from, close)
+                self.seen = core.head.load(Ordering::Acquire);
+            }
+            let head = self.seen;
             if head & CLOSED != 0 {
                 return Err(Refused::Closed);
             }
@@ -100,17 +136,13 @@ impl Sequencer for MultiSequencer {
                 self.refresh(core, head, least)?;
             }
             let end = (head + most).min(self.limit);
-            if !step("multi_claim_by_store") {
-                core.head.swap(end, Ordering::AcqRel); // pairs: HEAD; a mutant
-                return Ok(Ticket(head..end));
+            if let Some(ticket) = self.claim_from(core, head, end) {
+                return Ok(ticket);
             }
-            // pairs: HEAD (the load above, close, closing, position)
-            match core
-                .head
-                .compare_exchange_weak(head, end, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return Ok(Ticket(head..end)),
-                Err(now) => head = now,
+            // the first loss only told what others did since the last claim
+            lost += 1;
+            if lost > 1 {
+                (0..STAND_BACK_PAUSES).for_each(|_| pause());
             }
         }
     }
@@ -119,11 +151,12 @@ impl Sequencer for MultiSequencer {
     fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, ticket: Ticket) -> Claimed<'s, T, Self> {
         // SAFETY: the slots of a multi-producer ring have a mark each.
         let place = unsafe { ring.slots.begin(Shape::Each, ticket.0.start) };
-        // SAFETY: the slots have a mark each, and the place is that of the first. The CAS gave this range to this ticket alone, and the ticket is used up. The range is below the limit, so every
-        // living reader's cursor has passed what the slots held a lap ago (cursors were read with Acquire): those events
-        // had been published, so their writers are done too. Readers that have left touch no slot; once none
-        // is left the counter is closed before the last cursor reads as retired, so no claim rests on a limit
-        // without readers. None reads above its barrier before the marks of the range are stored.
+        // SAFETY: the slots have a mark each, and the place is that of the first. The CAS gave this range to this ticket alone, and
+        // the ticket is used up. The range is below the limit, so every living reader's cursor has passed what the slots
+        // held a lap ago (cursors were read with Acquire): those events had been published, so their writers are done
+        // too. Readers that have left touch no slot; once none is left the counter is closed before the last cursor
+        // reads as retired, so no claim rests on a limit without readers. None reads above its barrier before the marks
+        // of the range are stored.
         let token = unsafe { WriteToken::mint(&ring.slots, Shape::Each, place, ticket.0) };
         Claimed::new(self, &ring.core, token)
     }

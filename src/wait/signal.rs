@@ -213,6 +213,7 @@ impl Signals {
         self.word(signal).fetch_or(flags, Ordering::AcqRel);
     }
 
+    #[inline(always)] // each publication asks, also where nothing is inlined across crates
     pub(crate) fn is_watched(&self, signal: Signal) -> bool {
         // relaxed: set before the bus started
         self.word(signal).load(Ordering::Relaxed) & WATCHED != 0
