@@ -156,6 +156,7 @@ mod consumer;
 #[cfg(doctest)]
 mod doctests;
 mod error;
+mod lanes;
 mod producer;
 mod registry;
 mod ring;
@@ -174,6 +175,7 @@ pub use error::{
     BatchError, ClaimError, Ended, Error, ErrorKind, PublishDeadlineError, PublishError,
     ReadDeadlineError, StageError, TryPublishError, TryReadError,
 };
+pub use lanes::{LaneConsumer, LaneProducer, LaneReadFuture, lanes, lanes_with};
 pub use producer::{Claim, Multi, Producer, ProducerKind, PublishFuture, Single};
 pub use ring::slots::{Access, Exclusive, Iter, IterMut, Shared};
 pub use sequence::{Sequence, SequenceRange};

@@ -108,7 +108,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     }
 
     pub(super) fn tell_closed(&self) {
-        self.waiter.signals().notify_all(&self.counters);
+        self.readers.notify_all(&self.counters);
     }
 
     /// Two ways to the same end: a slow one would keep the fast one's values in memory.
@@ -203,7 +203,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
         Claim {
             claimed: self.sequencer.claim(&self.ring, grant),
             notifier: Notifier {
-                signals: self.waiter.signals(),
+                signals: &self.readers,
                 counters: &self.counters,
             },
             _inside: (K::Sequencer::MULTI && (runs_user_code || needs_drop::<T>()))

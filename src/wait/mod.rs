@@ -65,10 +65,6 @@ impl Waiter {
         self.strategy = strategy;
     }
 
-    pub(crate) fn signals(&self) -> &Arc<Signals> {
-        &self.signals
-    }
-
     /// Waits until `look` succeeds; `None` when the deadline passed first. It looks at least once.
     #[cold]
     pub(crate) fn wait<R>(
