@@ -175,7 +175,12 @@ impl<T> Merge<T> {
             self.adopt();
         }
         let mut found = self.first_of(&self.active);
-        let mut idle = self.idle.chunks(IDLE_AT_ONCE);
+        let idle = if step("lanes_idle_unsearched") {
+            &self.idle[..]
+        } else {
+            &[]
+        };
+        let mut idle = idle.chunks(IDLE_AT_ONCE);
         while found.is_none()
             && let Some(idle) = idle.next()
         {

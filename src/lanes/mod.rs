@@ -30,10 +30,9 @@ use crate::error::Error;
 use crate::registry::Registry;
 use crate::ring::cursor::Counters;
 use crate::ring::{Kind, Ring};
-use crate::sync::{Arc, AtomicUsize, Ordering, at, step};
+use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering, at, step};
 use crate::wait::signal::{Signal, Signals};
 use crossbeam_utils::CachePadded;
-use std::sync::OnceLock;
 
 /// In `Hub::ends`: the consumer is gone. Below it stands the number of living producers.
 const LEFT: usize = 1 << (usize::BITS - 1);
