@@ -4,7 +4,7 @@ mod common;
 
 use common::executor::{Pool, bell, block_on, poll_once};
 use common::payload::silent_panic;
-use common::{Census, Random, later, limited, numbers, panic_of, soon};
+use common::{Census, Random, later, limited, numbers, panic_of, seeded, soon};
 use ringway::{
     BusConfig, ClaimError, Ended, ErrorKind, LaneConsumer, LaneProducer, PublishDeadlineError,
     PublishError, ReadDeadlineError, TryPublishError, TryReadError, Wait, lanes, lanes_with,
@@ -380,6 +380,48 @@ mod coming_and_going {
         assert_eq!(seen[0], 20_000);
     }
 
+    /// Which lanes are busy changes all the time.
+    #[test]
+    fn lanes_fall_idle_and_get_busy_again() {
+        seeded("lanes_fall_idle_and_get_busy_again", |mut random| {
+            let config = BusConfig {
+                batch_max: 2,
+                ..waiting(4, Wait::Adaptive)
+            };
+            let (tx, mut rx) = lanes_with::<(usize, u64)>(config).unwrap();
+            let mut producers: Vec<_> = (0..40).map(|_| (tx.clone(), 0)).collect();
+            let mut next = [0; 40];
+            for _ in 0..300 {
+                let busy: Vec<_> = (0..random.below(6))
+                    .map(|_| random.below(40) as usize)
+                    .collect();
+                for _ in 0..random.below(60) {
+                    for &lane in &busy {
+                        let (tx, number) = &mut producers[lane];
+                        if tx.try_publish((lane, *number)).is_ok() {
+                            *number += 1;
+                        }
+                    }
+                    for _ in 0..random.below(4) {
+                        for &(lane, number) in rx.try_read().iter().flatten() {
+                            assert_eq!(number, next[lane]);
+                            next[lane] += 1;
+                        }
+                    }
+                }
+                if random.once_in(2) {
+                    while let Ok(batch) = rx.try_read() {
+                        for &(lane, number) in &batch {
+                            assert_eq!(number, next[lane]);
+                            next[lane] += 1;
+                        }
+                    }
+                    assert!(producers.iter().map(|(_, number)| number).eq(&next));
+                }
+            }
+        });
+    }
+
     #[test]
     fn a_busy_lane_does_not_starve_an_idle_one() {
         let config = BusConfig {
@@ -388,13 +430,13 @@ mod coming_and_going {
         };
         let (mut tx, mut rx) = lanes_with::<u64>(config).unwrap();
         let mut others: Vec<_> = (0..63).map(|_| tx.clone()).collect();
-        for turn in 0..300 {
-            if turn == 200 {
+        for turn in 0..2_000 {
+            if turn == 1_800 {
                 others[40].publish(1).unwrap();
             }
             while tx.try_publish(0).is_ok() {} // never empty
             if rx.read().unwrap().iter().eq(&[1]) {
-                assert!((200..264).contains(&turn), "found in turn {turn}");
+                assert!((1_800..1_864).contains(&turn), "found in turn {turn}");
                 return;
             }
         }

@@ -1,10 +1,10 @@
 //! Which lane is read next.
 //!
-//! Lanes that had something lately are *active*: they are looked at in turn, and each gives at most a batch a turn. A lane that had nothing
-//! while others gave [`IDLE_AFTER`] batches is *idle*: one idle lane is looked at in each round of the active ones, and one
-//! more for every [`EVENTS_A_PROBE`] events. So idle lanes cost a busy consumer next to nothing, and an idle lane that gets an
-//! event is found while each idle lane, itself included, costs at most one look. A consumer that finds nothing in the active
-//! lanes *searches*: it looks at all lanes, and in between again at the active ones, which are likelier to get something.
+//! Lanes that had something lately are *active*: they are looked at in turn, and each gives at most a batch a turn. A lane that had
+//! nothing while the active ones gave batches for [`IDLE_ROUNDS`] rounds is *idle*: one idle lane is looked at in each round, and
+//! one more for every [`EVENTS_A_PROBE`] events. So idle lanes cost a busy consumer next to nothing, and one that gets
+//! an event is found as soon as each of the others has had one look. A consumer that finds nothing in the active lanes
+//! *searches*: it looks at all lanes, and in between again at the active ones, which are likelier to get something.
 
 use crate::consumer::{Batch, Consumer, Reader};
 use crate::lanes::{Hub, Lane};
@@ -13,8 +13,8 @@ use crate::ring::slots::Exclusive;
 use crate::sync::{Arc, pause, step};
 use crate::wait::Waiter;
 
-/// So many batches of other lanes, and none of its own, make a lane idle. In models: the first one.
-const IDLE_AFTER: u64 = if cfg!(loom) { 0 } else { 64 };
+/// A lane that gave nothing for so many rounds is idle. In models: for one batch of another lane.
+const IDLE_ROUNDS: u64 = if cfg!(loom) { 0 } else { 16 };
 /// A busy consumer looks at one idle lane for so many events.
 const EVENTS_A_PROBE: u64 = 64;
 /// Between so many idle lanes a search looks at the active ones again.
@@ -33,7 +33,7 @@ pub(super) struct Merge<T> {
     idle: Vec<usize>,
     /// The next of `active`.
     turn: usize,
-    /// The next of `idle`.
+    /// One above the next of `idle`.
     probe: usize,
     /// Events since an idle lane was last looked at.
     unprobed: u64,
@@ -110,6 +110,7 @@ impl<T> Merge<T> {
     /// What the next active lane that has anything gives: each is looked at once.
     #[inline]
     fn next_active(&mut self, may_wait: bool) -> Option<Found> {
+        // the lane that gave the last batch stays active, so there is one as long as there was one
         for _ in 0..self.active.len() {
             if self.turn >= self.active.len() {
                 self.end_round(may_wait);
@@ -120,7 +121,7 @@ impl<T> Merge<T> {
                 self.turn += 1;
                 return Some((lane, readable));
             }
-            if self.batches - known.gave > IDLE_AFTER {
+            if self.batches - known.gave > IDLE_ROUNDS * self.active.len() as u64 {
                 self.active.swap_remove(self.turn);
                 self.idle.push(lane);
             } else {
@@ -136,28 +137,29 @@ impl<T> Merge<T> {
         if self.seen != self.hub.lanes.len() {
             self.adopt();
         }
-        if !self.idle.is_empty() {
-            self.probe(1 + self.unprobed / EVENTS_A_PROBE);
-        }
+        let found = self.probe(1 + self.unprobed / EVENTS_A_PROBE);
         self.unprobed %= EVENTS_A_PROBE;
-        if may_wait && most > 1 && most < self.hub.config.batch_max as u64 {
-            (0..self.hub.config.tail_pauses).for_each(|_| pause());
+        let config = &self.hub.config;
+        if may_wait && !found && most > 1 && most < config.batch_max as u64 {
+            (0..config.tail_pauses).for_each(|_| pause());
         }
     }
 
-    /// Looks at so many idle lanes, and makes those active that have something.
-    fn probe(&mut self, lanes: u64) {
+    /// Looks at so many idle lanes, and makes those active that have something; whether there were any.
+    fn probe(&mut self, lanes: u64) -> bool {
+        let before = self.active.len();
         for _ in 0..lanes.min(self.idle.len() as u64) {
-            self.probe = if self.probe == 0 {
-                self.idle.len()
-            } else {
-                self.probe
-            } - 1;
+            // from the last to the first; lanes that a search took out may have left it beyond the end
+            if self.probe == 0 || self.probe > self.idle.len() {
+                self.probe = self.idle.len();
+            }
+            self.probe -= 1;
             if self.lanes[self.idle[self.probe]].consumer.look().is_some() {
                 let lane = self.idle.swap_remove(self.probe);
                 self.activate(lane);
             }
         }
+        self.active.len() > before
     }
 
     fn activate(&mut self, lane: usize) {

@@ -69,6 +69,7 @@ impl<T> Drop for Seat<T> {
 }
 
 impl<T> LaneProducer<T> {
+    /// Whoever has the seat is the only producer of its lane; what the last one did happens before (SEAT, ENDS).
     pub(super) fn open(hub: &Arc<Hub<T>>) -> Result<Self, Error> {
         let seat = Seat {
             hub: hub.clone(),
