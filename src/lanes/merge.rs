@@ -1,7 +1,7 @@
 //! Which lane is read next.
 //!
 //! Lanes that had something lately are *active*: they are looked at in turn, and each gives at most a batch a turn. A lane that had
-//! nothing while the active ones gave batches for [`IDLE_ROUNDS`] rounds is *idle*: one idle lane is looked at in each round, and
+//! nothing in [`IDLE_ROUNDS`] rounds in which others had something is *idle*: one idle lane is looked at in each round, and
 //! one more for every [`EVENTS_A_PROBE`] events. So idle lanes cost a busy consumer next to nothing, and one that gets
 //! an event is found as soon as each of the others has had one look. A consumer that finds nothing in the active lanes
 //! *searches*: it looks at all lanes, and in between again at the active ones, which are likelier to get something.
@@ -13,8 +13,8 @@ use crate::ring::slots::Exclusive;
 use crate::sync::{Arc, pause, step};
 use crate::wait::Waiter;
 
-/// A lane that gave nothing for so many rounds is idle. In models: for one batch of another lane.
-const IDLE_ROUNDS: u64 = if cfg!(loom) { 0 } else { 16 };
+/// A lane that gave nothing in so many rounds in which others did is idle; at least 1.
+const IDLE_ROUNDS: u64 = if cfg!(loom) { 1 } else { 16 };
 /// A busy consumer looks at one idle lane for so many events.
 const EVENTS_A_PROBE: u64 = 64;
 /// Between so many idle lanes a search looks at the active ones again.
@@ -37,8 +37,8 @@ pub(super) struct Merge<T> {
     probe: usize,
     /// Events since an idle lane was last looked at.
     unprobed: u64,
-    /// How many batches were read.
-    batches: u64,
+    /// How many rounds gave anything.
+    rounds: u64,
     /// Whose batch was read last: it may have been forgotten.
     last: usize,
     round: Round,
@@ -46,7 +46,7 @@ pub(super) struct Merge<T> {
 
 struct Known<T> {
     consumer: Consumer<T, Exclusive>,
-    /// How many batches there were when this lane last gave one.
+    /// In which round this lane last gave a batch, or became active.
     gave: u64,
 }
 
@@ -72,7 +72,7 @@ impl<T> Merge<T> {
             turn: 0,
             probe: 0,
             unprobed: 0,
-            batches: 0,
+            rounds: 0,
             last: 0,
             round: Round::default(),
         }
@@ -98,19 +98,18 @@ impl<T> Merge<T> {
     pub(super) fn take(&mut self, (lane, readable): Found) -> Batch<'_, T, Exclusive> {
         let range = readable.range();
         let events = range.end - range.start;
-        self.batches += 1;
         self.unprobed += events;
         self.round.most = self.round.most.max(events);
         self.last = lane;
         let lane = &mut self.lanes[lane];
-        lane.gave = self.batches;
+        lane.gave = self.rounds;
         lane.consumer.take(readable)
     }
 
     /// What the next active lane that has anything gives: each is looked at once.
     #[inline]
     fn next_active(&mut self, may_wait: bool) -> Option<Found> {
-        // the lane that gave the last batch stays active, so there is one as long as there was one
+        // the lane that gave the last batch stays active, since rounds without any do not count: so there is one, if there was one
         for _ in 0..self.active.len() {
             if self.turn >= self.active.len() {
                 self.end_round(may_wait);
@@ -121,7 +120,7 @@ impl<T> Merge<T> {
                 self.turn += 1;
                 return Some((lane, readable));
             }
-            if self.batches - known.gave > IDLE_ROUNDS * self.active.len() as u64 {
+            if self.rounds - known.gave > IDLE_ROUNDS {
                 self.active.swap_remove(self.turn);
                 self.idle.push(lane);
             } else {
@@ -134,6 +133,7 @@ impl<T> Merge<T> {
     fn end_round(&mut self, may_wait: bool) {
         self.turn = 0;
         let most = std::mem::take(&mut self.round).most;
+        self.rounds += u64::from(most > 0);
         if self.seen != self.hub.lanes.len() {
             self.adopt();
         }
@@ -163,7 +163,7 @@ impl<T> Merge<T> {
     }
 
     fn activate(&mut self, lane: usize) {
-        self.lanes[lane].gave = self.batches;
+        self.lanes[lane].gave = self.rounds;
         self.active.push(lane);
     }
 
@@ -221,7 +221,7 @@ impl<T> Merge<T> {
             lanes,
             missing,
             active,
-            batches,
+            rounds,
             ..
         } = self;
         missing.retain(|&place| {
@@ -231,7 +231,7 @@ impl<T> Merge<T> {
             active.push(lanes.len());
             lanes.push(Known {
                 consumer: read(hub, lane),
-                gave: *batches,
+                gave: *rounds,
             });
             false
         });
