@@ -470,6 +470,17 @@ mod sleeping {
     }
 
     #[test]
+    fn a_consumer_that_sleeps_is_told_of_the_end() {
+        limited(|| {
+            let (tx, mut rx) = lanes_with::<u64>(waiting(1, Wait::Park)).unwrap();
+            let reader = thread::spawn(move || rx.read().map(|batch| batch.len()));
+            thread::sleep(std::time::Duration::from_millis(20)); // it sleeps by now
+            drop(tx);
+            assert_eq!(reader.join().unwrap(), Err(Ended::Drained));
+        });
+    }
+
+    #[test]
     fn a_task_that_reads_is_woken_once_there_is_something() {
         let (mut tx, mut rx) = lanes::<u64>(4);
         let mut other = tx.clone();
