@@ -23,6 +23,7 @@
 //! | claim | slots that a producer fills in place and publishes together | [`Claim`] |
 //! | consumer | the reading end of a stage that sees every event | [`Consumer`], [`AsyncConsumer`] |
 //! | batch | a range of readable events; dropping it frees their slots | [`Batch`] |
+//! | lane | a ring of one of many producers; one consumer reads them in turn | [`LaneProducer`], [`LaneConsumer`] |
 //! | worker | a member of a group that divides the events of a stage among its members | [`Worker`] |
 //! | stage | a node of the graph, named by a `Copy` token | [`Stage`], [`StageBuilder`] |
 //! | topology | the graph while it is built | [`Topology`] |
@@ -33,6 +34,7 @@
 //! | need | call |
 //! |---|---|
 //! | a queue between two threads; many to one; one to many and many to many, each event to one | [`spsc`]; [`mpsc`]; [`spmc`], [`mpmc`] |
+//! | many to one, as fast as one to one; order per producer, *none between producers* | [`lanes`](lanes()) |
 //! | every stage sees every event | [`Topology::single`] or [`Topology::multi`], then a [`stage`](Topology::stage) for each |
 //! | a stage after others | [`.after([..])`](StageBuilder::after) |
 //! | a stage that edits events for those after it | [`.handle_mut(..)`](StageBuilder::handle_mut) |
@@ -98,6 +100,8 @@
 //! * **Order.** Sequences number the events of all producers in one order; those of one producer keep theirs. Every
 //!   stage that is not a group sees every event in that order, and so do all others. Members of a keyed group keep it
 //!   for each key, members of an unkeyed group not at all; a stage after a group sees the one order again.
+//!   [`lanes`](lanes()) keep the order of each producer only: of two producers one may have waited for the other, and its
+//!   event is read first all the same.
 //! * **Completeness.** What a publishing verb answered `Ok` for is delivered exactly once to every stage that still
 //!   lives (in a group: to one of its members), unless the bus is halted. Nothing is overwritten unread: producers
 //!   wait, or are told [`Full`](TryPublishError::Full).
@@ -122,6 +126,7 @@
 //! | layer | module | what it does |
 //! |---|---|---|
 //! | 12 | `lib` | this guide, exports, `spsc` and its kin |
+//! | 11 | `lanes` | a ring for each producer; `merge`: which one is read next |
 //! | 10 | `topology` | the builder; `graph`: the rules for a whole graph, pure; `start`: threads and their places |
 //! | 9 | `bus` | a running bus: watch, close, halt, join |
 //! | 7 | `stage` | `handler`: what a stage's thread does with a batch; `thread`: its loop, and what follows a failure |
@@ -156,6 +161,7 @@ mod consumer;
 #[cfg(doctest)]
 mod doctests;
 mod error;
+mod lanes;
 mod producer;
 mod registry;
 mod ring;
@@ -174,6 +180,7 @@ pub use error::{
     BatchError, ClaimError, Ended, Error, ErrorKind, PublishDeadlineError, PublishError,
     ReadDeadlineError, StageError, TryPublishError, TryReadError,
 };
+pub use lanes::{LaneConsumer, LaneProducer, LaneReadFuture, lanes, lanes_with};
 pub use producer::{Claim, Multi, Producer, ProducerKind, PublishFuture, Single};
 pub use ring::slots::{Access, Exclusive, Iter, IterMut, Shared};
 pub use sequence::{Sequence, SequenceRange};

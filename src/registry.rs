@@ -25,8 +25,11 @@ struct Seat<E> {
 
 impl<E: Default> Registry<E> {
     pub(crate) fn new() -> Self {
+        let chunks = [const { OnceLock::new() }; CHUNKS];
+        // every registry gets an entry, and whoever has the registry has the first chunk
+        chunks[0].get_or_init(|| Self::chunk(0));
         Self {
-            chunks: [const { OnceLock::new() }; CHUNKS],
+            chunks,
             used: AtomicUsize::new(0),
         }
     }
@@ -61,15 +64,15 @@ impl<E: Default> Registry<E> {
     fn seat_or_grow(&self, index: usize) -> &Seat<E> {
         let (chunk, offset) = place(index);
         assert!(chunk < CHUNKS, "more than 2^28 ends of one kind on one bus");
-        let seats = self.chunks[chunk].get_or_init(|| {
-            (0..FIRST << chunk)
-                .map(|_| Seat {
-                    taken: AtomicBool::new(false),
-                    entry: E::default(),
-                })
-                .collect()
-        });
-        &seats[offset]
+        &self.chunks[chunk].get_or_init(|| Self::chunk(chunk))[offset]
+    }
+
+    fn chunk(number: usize) -> Box<[Seat<E>]> {
+        let seat = |_| Seat {
+            taken: AtomicBool::new(false),
+            entry: E::default(),
+        };
+        (0..FIRST << number).map(seat).collect()
     }
 }
 

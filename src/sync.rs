@@ -53,7 +53,7 @@ mod imp {
     pub(crate) use std::hint::spin_loop;
     pub(crate) use std::sync::atomic::Ordering;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
-    pub(crate) use std::sync::{Arc, Mutex, TryLockError};
+    pub(crate) use std::sync::{Arc, Mutex, OnceLock, TryLockError};
     pub(crate) use std::thread::yield_now;
     pub(crate) use std::thread_local;
 
@@ -191,15 +191,44 @@ mod imp {
     pub(crate) use loom::thread_local;
     pub(crate) use std::sync::TryLockError;
 
-    use std::sync::OnceLock;
     use std::time::{Duration, Instant};
 
     pub(crate) type UnsafeCell<T> = loom::cell::UnsafeCell<T>;
 
     /// The label that is broken in this process.
     fn mutant() -> &'static str {
-        static MUTANT: OnceLock<String> = OnceLock::new();
+        static MUTANT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
         MUTANT.get_or_init(|| std::env::var("RINGWAY_MUTANT").unwrap_or_default())
+    }
+
+    /// `std`'s, whose ordering loom does not see, behind a flag that it does.
+    #[derive(Debug)]
+    pub(crate) struct OnceLock<T> {
+        is_set: AtomicBool,
+        value: std::sync::OnceLock<T>,
+    }
+
+    impl<T> Default for OnceLock<T> {
+        fn default() -> Self {
+            Self {
+                is_set: AtomicBool::new(false),
+                value: std::sync::OnceLock::new(),
+            }
+        }
+    }
+
+    impl<T> OnceLock<T> {
+        pub(crate) fn set(&self, value: T) -> Result<(), T> {
+            self.value.set(value)?;
+            // pairs: ONCE (get)
+            self.is_set.store(true, Ordering::Release);
+            Ok(())
+        }
+        pub(crate) fn get(&self) -> Option<&T> {
+            // pairs: ONCE (set)
+            let is_set = self.is_set.load(Ordering::Acquire);
+            self.value.get().filter(|_| is_set)
+        }
     }
 
     /// A spinning thread must let the others run, or loom never ends.

@@ -13,6 +13,15 @@ use std::path::Path;
 /// Modules of the library by layer. A module may name lower layers, and its own layer inside its own folder.
 const LAYERS: &[(u8, &[&str])] = &[
     (12, &["doctests", "lib"]),
+    (
+        11,
+        &[
+            "lanes",
+            "lanes::consumer",
+            "lanes::merge",
+            "lanes::producer",
+        ],
+    ),
     (10, &["topology", "topology::graph", "topology::start"]),
     (9, &["bus"]),
     (7, &["stage", "stage::handler", "stage::thread"]),

@@ -80,7 +80,7 @@ impl Drop for Freeing<'_> {
 impl<T, A: Access> Consumer<T, A> {
     /// Makes a batch of what the barrier granted.
     #[inline]
-    pub(super) fn take(&mut self, readable: Readable) -> Batch<'_, T, A> {
+    pub(crate) fn take(&mut self, readable: Readable) -> Batch<'_, T, A> {
         let range = readable.range();
         assert_eq!(range.start, self.next, "what may be read is read once");
         self.next = range.end;

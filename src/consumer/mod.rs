@@ -170,6 +170,12 @@ impl<T, A: Access> Consumer<T, A> {
         found.map(|found| found.map_err(|stop| self.end(stop)))
     }
 
+    /// What could be taken now, if anything.
+    #[inline(always)]
+    pub(crate) fn look(&self) -> Option<Readable> {
+        self.reader.look(self.next).ok()
+    }
+
     fn forget_waker(&self) {
         self.waiter.disarm();
     }
@@ -188,7 +194,7 @@ impl<T, A: Access> Consumer<T, A> {
 
     /// A batch that was forgotten with `mem::forget` is freed now: no reference into it can be left.
     #[inline(always)]
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         let cursor = &self.reader.entry().cursor;
         if cursor.own_position() != self.next {
             cursor.advance(self.next);

@@ -75,6 +75,8 @@ pub struct Producer<T, K: ProducerKind = Single> {
     sequencer: K::Sequencer,
     ring: Arc<Ring<T>>,
     waiter: Waiter,
+    /// Where the readers sleep; a lane's reader sleeps for all lanes at once.
+    readers: Arc<Signals>,
     counters: std::sync::Arc<CachePadded<Counters>>,
     /// The thread that used it last.
     user: u64,
@@ -88,10 +90,21 @@ const NOBODY: u64 = u64::MAX;
 impl<T, K: ProducerKind> Producer<T, K> {
     /// The first producer of a ring; every other one is its clone.
     pub(crate) fn new(ring: &Arc<Ring<T>>, signals: &Arc<Signals>, wait: Wait) -> Self {
+        Self::apart(ring, signals, signals, wait)
+    }
+
+    /// The same where producers and readers sleep in different places.
+    pub(crate) fn apart(
+        ring: &Arc<Ring<T>>,
+        signals: &Arc<Signals>,
+        readers: &Arc<Signals>,
+        wait: Wait,
+    ) -> Self {
         let producer = Self {
             sequencer: K::Sequencer::new(),
             ring: ring.clone(),
             waiter: Waiter::new(signals, wait),
+            readers: readers.clone(),
             counters: ring.core.add_producer(),
             user: NOBODY,
             may_park: wait.parks(),
@@ -379,6 +392,7 @@ impl<T> Clone for Producer<T, Multi> {
             sequencer: MultiSequencer::new(),
             ring: self.ring.clone(),
             waiter: self.waiter.another(),
+            readers: self.readers.clone(),
             counters: self.ring.core.add_producer(),
             user: NOBODY,
             may_park: self.may_park,

@@ -9,9 +9,9 @@ use crate::ring::sequencer::{Claimed, Refused, Sequencer};
 use crate::ring::{Core, Ring};
 use crate::sequence::Sequence;
 use crate::sync::{thread_mark, thread_number};
+use crate::wait::Look;
 use crate::wait::context::{Inside, is_inside};
-use crate::wait::signal::Signal;
-use crate::wait::{Look, Waiter};
+use crate::wait::signal::{Signal, Signals};
 use std::mem::needs_drop;
 use std::time::Instant;
 
@@ -108,7 +108,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     }
 
     pub(super) fn tell_closed(&self) {
-        self.waiter.signals().notify_all(&self.counters);
+        self.readers.notify_all(&self.counters);
     }
 
     /// Two ways to the same end: a slow one would keep the fast one's values in memory.
@@ -117,7 +117,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
         self.note_thread();
         if let Some(claimed) = self.sequencer.claim_one(&self.ring) {
             let sequence =
-                put_one::<T, K>(claimed, &self.ring, &self.waiter, &self.counters, event);
+                put_one::<T, K>(claimed, &self.ring, &self.readers, &self.counters, event);
             return Ok(sequence);
         }
         self.put_slowly(event, until)
@@ -139,7 +139,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     #[inline(always)]
     pub(super) fn fill_one(&mut self, grant: Grant<K>, event: T) -> Sequence {
         let claimed = self.sequencer.claim(&self.ring, grant);
-        put_one::<T, K>(claimed, &self.ring, &self.waiter, &self.counters, event)
+        put_one::<T, K>(claimed, &self.ring, &self.readers, &self.counters, event)
     }
 
     #[inline(always)]
@@ -150,7 +150,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     ) -> Result<Sequence, ClaimError> {
         self.note_thread();
         if let Some(claimed) = self.sequencer.claim_one(&self.ring) {
-            let claim = wrap::<T, K>(claimed, &self.ring, &self.waiter, &self.counters);
+            let claim = wrap::<T, K>(claimed, &self.ring, &self.readers, &self.counters);
             return Ok(claim.put_with(write));
         }
         let grant = self.reserve_slowly(1, 1, until)?;
@@ -208,7 +208,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     #[inline(always)]
     pub(super) fn begin(&mut self, grant: Grant<K>) -> Claim<'_, T, K> {
         let claimed = self.sequencer.claim(&self.ring, grant);
-        wrap(claimed, &self.ring, &self.waiter, &self.counters)
+        wrap(claimed, &self.ring, &self.readers, &self.counters)
     }
 }
 
@@ -216,13 +216,13 @@ impl<T, K: ProducerKind> Producer<T, K> {
 fn wrap<'p, T, K: ProducerKind>(
     claimed: Claimed<'p, T, K::Sequencer>,
     ring: &Ring<T>,
-    waiter: &'p Waiter,
+    readers: &'p Signals,
     counters: &'p Counters,
 ) -> Claim<'p, T, K> {
     Claim {
         claimed,
         notifier: Notifier {
-            signals: waiter.signals(),
+            signals: readers,
             counters,
         },
         _inside: K::Sequencer::MULTI.then(|| Inside::enter(ring.core.id())),
@@ -235,14 +235,14 @@ fn wrap<'p, T, K: ProducerKind>(
 fn put_one<T, K: ProducerKind>(
     claimed: Claimed<'_, T, K::Sequencer>,
     ring: &Ring<T>,
-    waiter: &Waiter,
+    readers: &Signals,
     counters: &Counters,
     event: T,
 ) -> Sequence {
     // dropped in the opposite order: abandon if the drop of the old event panics, wake readers, be outside again
     let _inside = (K::Sequencer::MULTI && needs_drop::<T>()).then(|| Inside::enter(ring.core.id()));
     let notifier = Notifier {
-        signals: waiter.signals(),
+        signals: readers,
         counters,
     };
     let mut claimed = claimed;

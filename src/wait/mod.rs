@@ -69,10 +69,6 @@ impl Waiter {
         self.strategy = strategy;
     }
 
-    pub(crate) fn signals(&self) -> &Arc<Signals> {
-        &self.signals
-    }
-
     /// Waits until `look` succeeds; `None` when the deadline passed first. It looks at least once. Who spins for ever looks properly
     /// only when `glance`, which is cheap, sees something, or has seen nothing for some time.
     #[cold]
