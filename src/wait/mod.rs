@@ -271,7 +271,7 @@ mod tests {
                 _ => Err(Some(self.caught)),
             };
             let deadline = Some(Instant::now() + LOST);
-            let found = self.waiter.wait(deadline, &self.counters, look);
+            let found = self.waiter.wait(deadline, &self.counters, look, || true);
             assert!(found.is_some(), "the wake-up for {number} was lost");
         }
     }
@@ -344,7 +344,7 @@ mod tests {
                     now if now == round => Ok(()),
                     _ => Err(Some(Signal::PUBLISHED)),
                 };
-                let found = waiter.wait(Some(Instant::now() + LOST), &counters, look);
+                let found = waiter.wait(Some(Instant::now() + LOST), &counters, look, || true);
                 assert!(found.is_some(), "the wake-up of round {round} was lost");
             }
         });
