@@ -3,10 +3,13 @@
 use crate::CAPACITY;
 use crate::queue::{Events, Idle, Queue, Sink, Source};
 use ringway::{
-    BusConfig, Consumer, Exclusive, Multi, Producer, ProducerKind, Shared, Single, Topology, Wait,
-    Worker,
+    BusConfig, Consumer, Exclusive, LaneConsumer, LaneProducer, Multi, Producer, ProducerKind,
+    Shared, Single, Topology, Wait, Worker,
 };
 use ringway_harness::payload::Payload;
+
+/// The most producers of a row with lanes.
+const LANES: usize = 4;
 
 /// As everybody waits in the row, in Ringway's own words: `Yield` spins 64 times and then yields.
 pub(crate) fn config(idle: Idle) -> BusConfig {
@@ -53,22 +56,28 @@ fn many_to_many<const W: usize>(config: BusConfig) -> SharedEnds<W> {
     (producer, worker)
 }
 
-impl<K, const W: usize> Sink<W> for Producer<Payload<W>, K>
-where
-    K: ProducerKind,
-    Self: Send + 'static,
-{
-    /// Waits by itself.
-    #[inline]
-    fn try_push(&mut self, event: Payload<W>) -> bool {
-        self.publish(event).is_ok()
-    }
+/// Writing ends that wait by themselves.
+macro_rules! writer {
+    ([$($bound:tt)*] $type:ty) => {
+        impl<$($bound)* const W: usize> Sink<W> for $type
+        where
+            Self: Send + 'static,
+        {
+            #[inline]
+            fn try_push(&mut self, event: Payload<W>) -> bool {
+                self.publish(event).is_ok()
+            }
 
-    #[inline]
-    fn try_push_batch(&mut self, events: &mut Events<W>) {
-        self.publish_batch(events).expect("somebody reads");
-    }
+            #[inline]
+            fn try_push_batch(&mut self, events: &mut Events<W>) {
+                self.publish_batch(events).expect("somebody reads");
+            }
+        }
+    };
 }
+
+writer!([K: ProducerKind,] Producer<Payload<W>, K>);
+writer!([] LaneProducer<Payload<W>>);
 
 /// Reading ends that wait by themselves and read whatever there is in one batch.
 macro_rules! reader {
@@ -94,6 +103,7 @@ macro_rules! reader {
 reader!(Consumer<Payload<W>, Exclusive>);
 reader!(Consumer<Payload<W>, Shared>);
 reader!(Worker<Payload<W>>);
+reader!(LaneConsumer<Payload<W>>);
 
 /// Implements [`Queue`] by the ends and the call that opens them.
 macro_rules! ringway {
@@ -155,9 +165,12 @@ ringway!(
     |_idle| many_to_many(waiting(Wait::default()))
 );
 ringway!(
-    /// Many producers, each with a ring of its own: the ring for many producers, until there are lanes.
+    /// Many producers, each with a ring of its own; all of them together hold no more than the rings of the others.
     Lanes,
-    Producer<Payload<W>, Multi>,
-    Consumer<Payload<W>, Exclusive>,
-    |idle| many_to_one(config(idle))
+    LaneProducer<Payload<W>>,
+    LaneConsumer<Payload<W>>,
+    |idle| {
+        let capacity = CAPACITY / LANES;
+        ringway::lanes_with(BusConfig { capacity, ..config(idle) }).expect("a valid configuration")
+    }
 );
