@@ -137,8 +137,13 @@ impl<T, A: Access> Consumer<T, A> {
             ..
         } = self;
         let counters = &reader.entry().cursor.counters;
-        let (look, glance) = (|| reader.look(*next), || reader.glance(*next));
-        match reader.wait(waiter, deadline, counters, look, glance) {
+        if waiter.glances(|| reader.glance(*next))
+            && let Ok(readable) = reader.look(*next)
+        {
+            counters.stalls.add(1);
+            return Ok(readable);
+        }
+        match reader.wait(waiter, deadline, counters, || reader.look(*next)) {
             None => Err(ReadDeadlineError::TimedOut),
             Some(found) => found.map_err(|stop| ReadDeadlineError::Ended(self.end(stop))),
         }

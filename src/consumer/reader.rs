@@ -135,9 +135,8 @@ impl<T> Reader<T> {
         deadline: Option<Instant>,
         counters: &Counters,
         mut look: impl FnMut() -> Result<R, Stop>,
-        glance: impl FnMut() -> bool,
     ) -> Option<Result<R, Stop>> {
-        waiter.wait(deadline, counters, || sort(look()), glance)
+        waiter.wait(deadline, counters, || sort(look()))
     }
 
     /// The same for a task.

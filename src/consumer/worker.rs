@@ -122,8 +122,7 @@ impl<T, A: Access> Worker<T, A> {
             ..
         } = self;
         let counters = &group(reader).member(*member).counters;
-        let glance = || reader.glance(group(reader).claimed());
-        match reader.wait(waiter, deadline, counters, || look(reader, *member), glance) {
+        match reader.wait(waiter, deadline, counters, || look(reader, *member)) {
             None => Err(ReadDeadlineError::TimedOut),
             Some(found) => found.map_err(|stop| ReadDeadlineError::Ended(self.end(stop))),
         }

@@ -128,7 +128,7 @@ impl<T> LaneConsumer<T> {
             counters,
         } = self;
         waiter
-            .wait(deadline, counters, || sort(merge.look(false)), || true)
+            .wait(deadline, counters, || sort(merge.look(false)))
             .unwrap_or(Err(ReadDeadlineError::TimedOut))
     }
 

@@ -92,7 +92,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
             ..
         } = self;
         let look = || look_for_room(sequencer, &ring.core, least, most);
-        let found = waiter.wait(deadline, counters, look, || true);
+        let found = waiter.wait(deadline, counters, look);
         if matches!(found, Some(Err(_))) {
             self.tell_sealed();
         }

@@ -26,8 +26,8 @@ const YIELDS: u32 = 8;
 const SPINS_BEFORE_YIELD: u32 = 64;
 /// The longest sleep where the system refuses what would make sure that somebody wakes it.
 const UNSURE_SLEEP: Duration = Duration::from_millis(1);
-/// How often `BusySpin` glances before it looks properly again.
-const GLANCES: u32 = if cfg!(loom) { 1 } else { 16 };
+/// How often a reader only glances before it waits in earnest. loom has looks enough.
+const GLANCES: u32 = if cfg!(loom) { 0 } else { 32 };
 /// Spinning strategies read the clock once in so many looks.
 const LOOKS_BETWEEN_CLOCK_READS: u32 = 32;
 
@@ -69,15 +69,23 @@ impl Waiter {
         self.strategy = strategy;
     }
 
-    /// Waits until `look` succeeds; `None` when the deadline passed first. It looks at least once. Who spins for ever looks properly
-    /// only when `glance`, which is cheap, sees something, or has seen nothing for some time.
+    /// What comes before a wait of whoever spins at first: whether `glance`, which is cheap, saw something.
+    #[inline(always)]
+    pub(crate) fn glances(&self, mut glance: impl FnMut() -> bool) -> bool {
+        self.strategy != Wait::Park
+            && (0..GLANCES).any(|_| {
+                spin_loop();
+                glance()
+            })
+    }
+
+    /// Waits until `look` succeeds; `None` when the deadline passed first. It looks at least once.
     #[cold]
     pub(crate) fn wait<R>(
         &mut self,
         deadline: Option<Instant>,
         counters: &Counters,
         mut look: impl FnMut() -> Look<R>,
-        mut glance: impl FnMut() -> bool,
     ) -> Option<R> {
         counters.stalls.add(1);
         let (mut round, mut slept) = (0_u32, false);
@@ -116,12 +124,6 @@ impl Waiter {
                     sleep(deadline.map_or(time, |at| {
                         time.min(at.saturating_duration_since(Instant::now()))
                     }));
-                }
-                _ if self.strategy == Wait::BusySpin => {
-                    (0..GLANCES).any(|_| {
-                        spin_loop();
-                        glance()
-                    });
                 }
                 _ => spin_loop(),
             }
@@ -271,7 +273,7 @@ mod tests {
                 _ => Err(Some(self.caught)),
             };
             let deadline = Some(Instant::now() + LOST);
-            let found = self.waiter.wait(deadline, &self.counters, look, || true);
+            let found = self.waiter.wait(deadline, &self.counters, look);
             assert!(found.is_some(), "the wake-up for {number} was lost");
         }
     }
@@ -344,7 +346,7 @@ mod tests {
                     now if now == round => Ok(()),
                     _ => Err(Some(Signal::PUBLISHED)),
                 };
-                let found = waiter.wait(Some(Instant::now() + LOST), &counters, look, || true);
+                let found = waiter.wait(Some(Instant::now() + LOST), &counters, look);
                 assert!(found.is_some(), "the wake-up of round {round} was lost");
             }
         });
