@@ -125,26 +125,25 @@ impl<T, K: ProducerKind> Producer<T, K> {
         self.waiter.signals().notify_all(&self.counters);
     }
 
-    /// Two ways to the same end: a slow one would keep the fast one's values in memory.
+    /// Two ways to the same end: a slow one would keep the fast one's values in memory. Neither takes the event's address, for then it
+    /// would be written to the stack by words, and read back by vectors, which a processor can do only once its earlier stores are
+    /// done, those that wait for a line of the ring too.
     #[inline(always)]
     pub(super) fn put(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
         if let Some(claim) = self.claim_one(false) {
             return Ok(claim.put(event));
         }
-        self.put_slowly(event, until)
+        match self.claim_slowly(until) {
+            Ok(claim) => Ok(claim.put(event)),
+            Err(reason) => Err((event, reason)),
+        }
     }
 
     #[cold]
     #[inline(never)]
-    pub(super) fn put_slowly(
-        &mut self,
-        event: T,
-        until: Until,
-    ) -> Result<Sequence, (T, ClaimError)> {
-        match self.reserve_slowly(1, 1, until) {
-            Ok(grant) => Ok(self.begin(grant, false).put(event)),
-            Err(reason) => Err((event, reason)),
-        }
+    fn claim_slowly(&mut self, until: Until) -> Result<Claim<'_, T, K>, ClaimError> {
+        let grant = self.reserve_slowly(1, 1, until)?;
+        Ok(self.begin(grant, false))
     }
 
     #[inline(always)]
