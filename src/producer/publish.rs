@@ -111,7 +111,9 @@ impl<T, K: ProducerKind> Producer<T, K> {
         self.readers.notify_all(&self.counters);
     }
 
-    /// Two ways to the same end: a slow one would keep the fast one's values in memory.
+    /// Two ways to the same end: a slow one would keep the fast one's values in memory. Neither takes the event's address, for then it
+    /// would be written to the stack by words, and read back by vectors, which a processor can do only once its earlier stores are
+    /// done, those that wait for a line of the ring too.
     #[inline(always)]
     pub(super) fn put(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
         self.note_thread();
@@ -120,20 +122,17 @@ impl<T, K: ProducerKind> Producer<T, K> {
                 put_one::<T, K>(claimed, &self.ring, &self.readers, &self.counters, event);
             return Ok(sequence);
         }
-        self.put_slowly(event, until)
+        match self.claim_slowly(until) {
+            Ok(claim) => Ok(claim.put(event)),
+            Err(reason) => Err((event, reason)),
+        }
     }
 
     #[cold]
     #[inline(never)]
-    pub(super) fn put_slowly(
-        &mut self,
-        event: T,
-        until: Until,
-    ) -> Result<Sequence, (T, ClaimError)> {
-        match self.reserve_slowly(1, 1, until) {
-            Ok(grant) => Ok(self.fill_one(grant, event)),
-            Err(reason) => Err((event, reason)),
-        }
+    fn claim_slowly(&mut self, until: Until) -> Result<Claim<'_, T, K>, ClaimError> {
+        let grant = self.reserve_slowly(1, 1, until)?;
+        Ok(self.begin(grant))
     }
 
     #[inline(always)]

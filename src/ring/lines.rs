@@ -23,19 +23,7 @@ const FILLED: usize = if cfg!(loom) { 12 } else { CACHE_LINE };
 /// How many large events share a mark.
 const LARGE_PER_LINE: u64 = if cfg!(loom) { 1 } else { 8 };
 /// So many bytes ahead of where it writes a producer asks for cache lines.
-const AHEAD: usize = match option_env!("AHEAD") {
-    Some(s) => {
-        let b = s.as_bytes();
-        let mut i = 0;
-        let mut v = 0;
-        while i < b.len() {
-            v = v * 10 + (b[i] - b'0') as usize;
-            i += 1
-        }
-        v
-    }
-    None => 512,
-};
+const AHEAD: usize = 512;
 /// For so many bytes of one event at most: beyond, the processor itself sees what is coming.
 const AHEAD_MAX: usize = 8 * CACHE_LINE;
 
