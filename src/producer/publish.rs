@@ -123,7 +123,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
             return Ok(sequence);
         }
         match self.claim_slowly(until) {
-            Ok(claim) => Ok(claim.put(event)),
+            Ok(claim) => Ok(claim.put_with(|slot| *slot = event)),
             Err(reason) => Err((event, reason)),
         }
     }
