@@ -1,122 +1,215 @@
-//! Contenders side by side: interleaved rounds in rotating order, and ratios taken within a round.
+//! Contenders side by side: interleaved rounds in rotating order. What follows from their figures is [`verdict`]'s matter.
 //!
-//! On a shared machine the same code runs twice as fast in one minute as in the next. What happens within a second of each
-//! other can be compared; so a ratio is the median of the rounds' ratios, never the ratio of two medians.
+//! On a shared machine the same code runs twice as fast in one minute as in the next. Only what happens within a few
+//! seconds can be compared; so contenders take turns, and every round of one stands beside the same round of another.
+//!
+//! [`verdict`]: crate::verdict
 
-use crate::machine::Machine;
 use crate::report;
-use crate::spread::{self, Spread};
+use crate::spread::Spread;
 use crate::suite;
+use crate::verdict::{Measured, RowResult, ScenarioResult, WithWork};
+use ringway::Latency;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::time::Duration;
 
-/// Rounds are sized to last so much longer than they must, since no two last equally long.
-const MARGIN: f64 = 1.5;
+/// A round is made of so many runs, in between which the others take their turns: what slows the machine down for a while
+/// then slows all of them.
+const RUNS_IN_ROUND: u32 = 4;
+/// Runs are sized to last so much longer than they must, since no two last equally long.
+const MARGIN: f64 = 1.1;
 /// No contender gets more events than this in one round.
 const EVENTS_MAX: u64 = 10_000_000_000;
+/// How many of the best peers take part when the consumer works. Nothing hangs on that row: it may be short.
+const PEERS_WITH_WORK: usize = 3;
 
 /// What a row measures, which also tells who is ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// More is better.
     EventsPerSecond,
-    /// Less is better.
-    Nanoseconds,
+    /// The median of all times, of which less is better.
+    MedianNanoseconds,
+    /// Their 99th percentile.
+    P99Nanoseconds,
 }
 
 impl Unit {
-    const fn name(self) -> &'static str {
+    /// The name in the results.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::EventsPerSecond => "events/s",
-            Self::Nanoseconds => "ns",
+            Self::MedianNanoseconds | Self::P99Nanoseconds => "ns",
         }
     }
 
     /// How far `ours` is ahead of `theirs`: above 1 is ahead, whatever the unit.
-    fn ratio(self, ours: f64, theirs: f64) -> f64 {
+    #[must_use]
+    pub fn ratio(self, ours: f64, theirs: f64) -> f64 {
         match self {
             Self::EventsPerSecond => ours / theirs,
-            Self::Nanoseconds => theirs / ours,
+            Self::MedianNanoseconds | Self::P99Nanoseconds => theirs / ours,
         }
     }
 
-    fn show(self, figure: f64) -> String {
+    /// A figure for people.
+    #[must_use]
+    pub fn show(self, figure: f64) -> String {
         match self {
             Self::EventsPerSecond => report::rate(figure),
-            Self::Nanoseconds => format!("{figure:.0} ns"),
+            Self::MedianNanoseconds | Self::P99Nanoseconds => format!("{figure:.0} ns"),
         }
     }
 }
 
-/// What one contender did in one round.
-#[derive(Clone, Debug)]
+/// What a contender is to do in one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Task {
+    /// How many events to move.
+    pub events: u64,
+    /// Whether each consumer spends 10 ns on each event.
+    pub work: bool,
+}
+
+/// What one contender did in one run, or in several.
+#[derive(Debug, Default)]
 pub struct Sample {
-    /// How long the round lasted.
+    /// How many events were moved.
+    pub events: u64,
+    /// How long it took.
     pub elapsed: Duration,
-    /// Its figure, in the unit of the row.
-    pub figure: f64,
-    /// The 99th percentile, where the figure is a median.
-    pub p99: Option<f64>,
+    /// The times of single events, where those are measured.
+    pub latency: Option<Latency>,
     /// What was wrong; empty when order and completeness were right.
     pub faults: Vec<String>,
 }
 
-/// Somebody who takes part in a row: a name, and a run of so many events.
+impl Sample {
+    /// A run whose throughput counts.
+    #[must_use]
+    pub const fn timed(events: u64, elapsed: Duration, faults: Vec<String>) -> Self {
+        Self {
+            events,
+            elapsed,
+            latency: None,
+            faults,
+        }
+    }
+
+    /// Both together.
+    fn and(mut self, mut other: Self) -> Self {
+        self.events += other.events;
+        self.elapsed += other.elapsed;
+        self.faults.append(&mut other.faults);
+        self.latency = match (self.latency, other.latency) {
+            (Some(mut ours), Some(theirs)) => {
+                ours.merge(&theirs);
+                Some(ours)
+            }
+            (ours, theirs) => ours.or(theirs),
+        };
+        self
+    }
+
+    /// The figure that the unit asks for, and the 99th percentile beside a median.
+    fn figures(&self, unit: Unit) -> (f64, Option<f64>) {
+        let summary = || self.latency.as_ref().map(Latency::summary);
+        let [p50, p99] = summary().map_or([0.0; 2], |it| [it.p50 as f64, it.p99 as f64]);
+        match unit {
+            // A clock that did not move between two reads must not make the rate infinite: JSON has no such number.
+            Unit::EventsPerSecond => (
+                self.events as f64 / self.elapsed.as_secs_f64().max(1e-9),
+                None,
+            ),
+            Unit::MedianNanoseconds => (p50, Some(p99)),
+            Unit::P99Nanoseconds => (p99, None),
+        }
+    }
+}
+
+/// Somebody who takes part in a row: a name, and how to run it once.
 #[derive(Clone, Copy, Debug)]
 pub struct Contender {
     /// The name in the results.
     pub name: &'static str,
     /// One run, everything included.
-    pub run: fn(events: u64) -> Result<Sample, ringway::Error>,
+    pub run: fn(task: Task) -> Result<Sample, ringway::Error>,
 }
 
-/// Who takes part in a row.
+/// Whom a condition holds a contender against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versus {
+    /// The peer with the best median of the row's figure.
+    BestPeer,
+    /// The contender of this name.
+    Named(&'static str),
+}
+
+/// Which figure a condition is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The row's own.
+    Main,
+    /// The 99th percentile beside it.
+    P99,
+}
+
+/// Something else that has to hold of a row for its target to count as met.
 #[derive(Clone, Copy, Debug)]
+pub struct Condition {
+    /// The name in the results.
+    pub name: &'static str,
+    /// The figure that is compared.
+    pub which: Which,
+    /// Whose figure it is.
+    pub whose: &'static str,
+    /// Whom it is held against.
+    pub versus: Versus,
+    /// What the ratio must reach; above 1 is ahead, whatever the unit.
+    pub target: f64,
+}
+
+/// Who takes part in a row, and what is asked of it.
+#[derive(Clone, Debug)]
 pub struct Row {
+    /// What sets it apart from the other rows of its scenario; empty if it is the only one.
+    pub variant: &'static str,
+    /// The one whose ratio is wanted.
+    pub ours: Contender,
+    /// Those whom it is held against.
+    pub peers: Vec<Contender>,
+    /// Others that only conditions are about: the bare machine, or ours in another mode.
+    pub others: Vec<Contender>,
+    /// Which of the others is the limit of the machine.
+    pub limit: Option<&'static str>,
+    /// What the ratio to the best peer must reach; to the limit where no peer takes part.
+    pub target: f64,
+    /// What else must hold.
+    pub conditions: Vec<Condition>,
+}
+
+/// One or more rows of which the worst counts.
+#[derive(Clone, Debug)]
+pub struct Scenario {
     /// The name in the results.
     pub name: &'static str,
     /// What is measured.
     pub unit: Unit,
-    /// The one whose ratio is wanted.
-    pub ours: Contender,
-    /// Those whom it is held against.
-    pub peers: &'static [Contender],
-    /// The bare machine at the same task, measured in the same rounds.
-    pub limit: Option<Contender>,
+    /// The rows, of different sizes for example.
+    pub rows: Vec<Row>,
+    /// Whether it is also shown with consumers that work.
+    pub work: bool,
 }
 
-/// All rows of one run.
-#[derive(Clone, Debug, Serialize)]
-pub struct Results {
-    /// What the figures are true of.
-    pub machine: Machine,
-    /// The rows.
-    pub scenarios: Vec<RowResult>,
-}
-
-/// The results of one row.
-#[derive(Clone, Debug, Serialize)]
-pub struct RowResult {
-    /// Its name.
-    pub name: &'static str,
-    /// The unit of all its figures.
-    pub unit: &'static str,
-    /// The figures of each contender.
-    pub contenders: BTreeMap<&'static str, Figures>,
-    /// The median of the bare machine, where there is such a limit.
-    pub limit: Option<f64>,
-    /// How far we are ahead of the best peer: above 1 is ahead.
-    pub ratio_to_best_peer: f64,
-    /// Who that is: the peer with the best median.
-    pub best_peer: &'static str,
-    /// How near we are to the limit, where there is one: 1 is there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ratio_to_limit: Option<f64>,
-    /// What was wrong, if anything.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub faults: Vec<String>,
+/// How much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Rounds that count.
+    pub rounds: usize,
+    /// No round that counts is shorter.
+    pub round_time: Duration,
 }
 
 /// The figures of one contender.
@@ -125,143 +218,179 @@ pub struct Figures {
     /// Of each round.
     #[serde(flatten)]
     pub spread: Spread,
-    /// The median of the rounds' 99th percentiles, where the figure is a median itself.
+    /// The 99th percentiles of the rounds, where the figure is a median itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub p99: Option<f64>,
+    pub p99: Option<Spread>,
 }
 
-impl Row {
-    /// One round that does not count, then `rounds` of at least `round_time` for each contender; `watch` is told what begins.
+impl Scenario {
+    /// One round that does not count, then those that do, for each contender of each row; `watch` is told what begins.
     ///
     /// # Errors
     /// When a bus refuses its configuration, or the system refuses a thread its core.
     pub fn run(
         &self,
-        rounds: usize,
-        round_time: Duration,
+        effort: Effort,
         watch: &mut dyn FnMut(&str),
-    ) -> Result<RowResult, ringway::Error> {
-        let contenders: Vec<Contender> = std::iter::once(self.ours)
-            .chain(self.limit)
-            .chain(self.peers.to_vec())
-            .collect();
-        let mut tallies: Vec<Tally> = contenders.into_iter().map(Tally::new).collect();
-        for tally in &mut tallies {
-            watch(&format!("{}: {} warms up", self.name, tally.contender.name));
-            tally.warm_up(round_time.mul_f64(MARGIN))?;
-        }
-        for round in 0..rounds {
-            for index in rotation(round, tallies.len()) {
-                let tally = &mut tallies[index];
-                watch(&format!(
-                    "{}: round {} of {rounds}, {}",
-                    self.name,
-                    round + 1,
-                    tally.contender.name
-                ));
-                tally.round(round_time)?;
+    ) -> Result<ScenarioResult, ringway::Error> {
+        let mut results = Vec::with_capacity(self.rows.len());
+        for row in &self.rows {
+            let title = format!("{} {}", self.name, row.variant);
+            let (contenders, work) = (row.contenders(), false);
+            let measured = measure(
+                &contenders,
+                work,
+                self.unit,
+                effort,
+                title.trim_end(),
+                watch,
+            )?;
+            let mut result = row.judge(self.unit, measured);
+            if self.work {
+                result.with_work = Some(self.with_work(row, &result, effort, watch)?);
             }
+            results.push(result);
         }
-        Ok(self.judge(tallies))
+        Ok(ScenarioResult::of(self.name, self.unit, results))
     }
 
-    fn judge(&self, tallies: Vec<Tally>) -> RowResult {
-        let faults = tallies.iter().flat_map(Tally::named_faults).collect();
-        let (mut limit, mut contenders) = (None, BTreeMap::new());
-        for tally in tallies {
-            let (name, figures) = (tally.contender.name, tally.figures());
-            if self.limit.is_some_and(|limit| limit.name == name) {
-                limit = Some(figures);
-            } else {
-                contenders.insert(name, figures);
-            }
-        }
-        let (best_peer, ratio_to_best_peer) = self.best_peer(&contenders);
-        let ours = &contenders[self.ours.name].spread;
-        RowResult {
-            name: self.name,
-            unit: self.unit.name(),
-            limit: limit.as_ref().map(|figures| figures.spread.median),
-            ratio_to_limit: limit.map(|figures| self.ratio(ours, &figures.spread)),
-            best_peer,
-            ratio_to_best_peer,
-            contenders,
-            faults,
-        }
-    }
-
-    /// The peer with the best median, and how far we are ahead of it.
-    fn best_peer(&self, contenders: &BTreeMap<&'static str, Figures>) -> (&'static str, f64) {
-        let ours = &contenders[self.ours.name].spread;
-        let behind = |peer: &&Contender| {
-            self.unit
-                .ratio(ours.median, contenders[peer.name].spread.median)
+    /// The same with consumers that work: ours and the best peers only, in fewer rounds, since it is only shown.
+    fn with_work(
+        &self,
+        row: &Row,
+        result: &RowResult,
+        effort: Effort,
+        watch: &mut dyn FnMut(&str),
+    ) -> Result<WithWork, ringway::Error> {
+        let ranked = result.ranked_peers(row, self.unit);
+        let row = Row {
+            peers: ranked.into_iter().take(PEERS_WITH_WORK).collect(),
+            others: Vec::new(),
+            limit: None,
+            conditions: Vec::new(),
+            ..row.clone()
         };
-        let best = self
-            .peers
-            .iter()
-            .min_by(|a, b| behind(a).total_cmp(&behind(b)))
-            .expect("a row has a peer");
-        (best.name, self.ratio(ours, &contenders[best.name].spread))
-    }
-
-    /// The median over rounds of the ratio within a round.
-    fn ratio(&self, ours: &Spread, theirs: &Spread) -> f64 {
-        let pairs = ours.rounds.iter().zip(&theirs.rounds);
-        let ratios: Vec<f64> = pairs
-            .map(|(ours, theirs)| self.unit.ratio(*ours, *theirs))
-            .collect();
-        spread::median(&ratios).expect("there is at least one round")
+        let effort = Effort {
+            rounds: effort.rounds.div_ceil(2),
+            ..effort
+        };
+        let title = format!("{} {} with work", self.name, row.variant);
+        let measured = measure(&row.contenders(), true, self.unit, effort, &title, watch)?;
+        Ok(WithWork::of(row.judge(self.unit, measured)))
     }
 }
 
-/// The order of `contenders` in a round: everybody is first in turn.
-fn rotation(round: usize, contenders: usize) -> impl Iterator<Item = usize> {
-    (0..contenders).map(move |place| (round + place) % contenders)
+impl Row {
+    fn contenders(&self) -> Vec<Contender> {
+        let mut all = vec![self.ours];
+        all.extend(&self.others);
+        all.extend(&self.peers);
+        all
+    }
+}
+
+/// The figures of all `contenders`, from interleaved rounds.
+fn measure(
+    contenders: &[Contender],
+    work: bool,
+    unit: Unit,
+    effort: Effort,
+    title: &str,
+    watch: &mut dyn FnMut(&str),
+) -> Result<Measured, ringway::Error> {
+    let Effort { rounds, round_time } = effort;
+    let mut tallies: Vec<Tally> = contenders
+        .iter()
+        .map(|contender| Tally::new(*contender, work))
+        .collect();
+    for tally in &mut tallies {
+        watch(&format!("{title}: {} warms up", tally.contender.name));
+        tally.warm_up(round_time.mul_f64(MARGIN) / RUNS_IN_ROUND)?;
+    }
+    for round in 0..rounds {
+        let mut turn = round;
+        while tallies.iter().any(|tally| tally.elapsed() < round_time) {
+            for index in rotation(turn, tallies.len()) {
+                let tally = &mut tallies[index];
+                if tally.elapsed() < round_time {
+                    let (number, name) = (round + 1, tally.contender.name);
+                    watch(&format!("{title}: round {number} of {rounds}, {name}"));
+                    tally.take_turn()?;
+                }
+            }
+            turn += 1;
+        }
+        tallies.iter_mut().for_each(|tally| tally.end_round(unit));
+    }
+    Ok(Measured {
+        faults: tallies.iter().flat_map(Tally::named_faults).collect(),
+        figures: tallies
+            .into_iter()
+            .map(|tally| (tally.contender.name, tally.figures()))
+            .collect::<BTreeMap<_, _>>(),
+    })
+}
+
+/// The order of `contenders` in a turn: everybody is first once.
+fn rotation(turn: usize, contenders: usize) -> impl Iterator<Item = usize> {
+    (0..contenders).map(move |place| (turn + place) % contenders)
 }
 
 /// One contender's rounds so far.
 struct Tally {
     contender: Contender,
-    events: u64,
-    samples: Vec<Sample>,
+    task: Task,
+    /// The round that has begun.
+    round: Sample,
+    figures: Vec<f64>,
+    p99s: Vec<f64>,
     faults: Vec<String>,
 }
 
 impl Tally {
-    fn new(contender: Contender) -> Self {
+    const fn new(contender: Contender, work: bool) -> Self {
         Self {
             contender,
-            events: 0,
-            samples: Vec::new(),
+            task: Task { events: 0, work },
+            round: Sample::timed(0, Duration::ZERO, Vec::new()),
+            figures: Vec::new(),
+            p99s: Vec::new(),
             faults: Vec::new(),
         }
     }
 
-    fn run(&mut self, events: u64) -> Result<Sample, ringway::Error> {
-        let mut sample = (self.contender.run)(events)?;
-        self.faults.append(&mut sample.faults);
-        Ok(sample)
-    }
-
     /// Finds how many events fill `time`; nothing of it counts but its faults.
     fn warm_up(&mut self, time: Duration) -> Result<(), ringway::Error> {
-        self.events = suite::calibrate(time, EVENTS_MAX, |events| {
-            self.run(events).map(|sample| sample.elapsed)
+        self.task.events = suite::calibrate(time, EVENTS_MAX, |events| {
+            let mut sample = (self.contender.run)(Task {
+                events,
+                ..self.task
+            })?;
+            self.faults.append(&mut sample.faults);
+            Ok::<_, ringway::Error>(sample.elapsed)
         })?;
         Ok(())
     }
 
-    /// One round that counts: repeated with more events if it was too short to count.
-    fn round(&mut self, time_min: Duration) -> Result<(), ringway::Error> {
-        loop {
-            let sample = self.run(self.events)?;
-            if sample.elapsed >= time_min || self.events >= EVENTS_MAX {
-                self.samples.push(sample);
-                return Ok(());
-            }
-            self.events = (self.events * 2).min(EVENTS_MAX);
-        }
+    /// How long the round that has begun has lasted.
+    const fn elapsed(&self) -> Duration {
+        self.round.elapsed
+    }
+
+    fn take_turn(&mut self) -> Result<(), ringway::Error> {
+        let sample = (self.contender.run)(self.task)?;
+        // A clock that does not move must not make a round endless.
+        let elapsed = sample.elapsed.max(Duration::from_nanos(1));
+        self.round = std::mem::take(&mut self.round).and(Sample { elapsed, ..sample });
+        Ok(())
+    }
+
+    fn end_round(&mut self, unit: Unit) {
+        let round = std::mem::take(&mut self.round);
+        let (figure, p99) = round.figures(unit);
+        self.figures.push(figure);
+        self.p99s.extend(p99);
+        self.faults.extend(round.faults);
     }
 
     fn named_faults(&self) -> impl Iterator<Item = String> {
@@ -271,76 +400,10 @@ impl Tally {
     }
 
     fn figures(self) -> Figures {
-        let p99s: Vec<f64> = self
-            .samples
-            .iter()
-            .filter_map(|sample| sample.p99)
-            .collect();
-        let figures = self.samples.iter().map(|sample| sample.figure).collect();
         Figures {
-            spread: Spread::of(figures).expect("there is at least one round"),
-            p99: spread::median(&p99s),
+            spread: Spread::of(self.figures).expect("there is at least one round"),
+            p99: Spread::of(self.p99s),
         }
-    }
-}
-
-impl Results {
-    /// Whether every contender delivered every event once and in order.
-    #[must_use]
-    pub fn verified(&self) -> bool {
-        self.scenarios.iter().all(|row| row.faults.is_empty())
-    }
-
-    /// The figures for people; the last lines are the ratios, one a row.
-    #[must_use]
-    pub fn table(&self, rows: &[Row]) -> String {
-        let mut text = String::new();
-        for (row, result) in rows.iter().zip(&self.scenarios) {
-            result.describe(row, &mut text);
-        }
-        for result in &self.scenarios {
-            let RowResult {
-                name,
-                ratio_to_best_peer,
-                best_peer,
-                ..
-            } = result;
-            let limit = result
-                .ratio_to_limit
-                .map(|ratio| format!(", {ratio:.2} of the bare limit"))
-                .unwrap_or_default();
-            text.push_str(&format!(
-                "{name:<12}{ratio_to_best_peer:.2} × the best peer ({best_peer}){limit}\n"
-            ));
-        }
-        text
-    }
-}
-
-impl RowResult {
-    fn describe(&self, row: &Row, text: &mut String) {
-        let mut line =
-            |line: String| writeln!(text, "{line}").expect("a string takes what is written to it");
-        line(format!("{}, {}", self.name, self.unit));
-        for (name, Figures { spread, p99 }) in &self.contenders {
-            let [median, min, max] =
-                [spread.median, spread.min, spread.max].map(|figure| row.unit.show(figure));
-            let p99 = p99
-                .map(|p99| format!("   p99 {}", row.unit.show(p99)))
-                .unwrap_or_default();
-            line(format!("  {name:<20}{median:>10}   {min} – {max}{p99}"));
-        }
-        if let Some(limit) = self.limit {
-            line(format!(
-                "  {:<20}{:>10}",
-                "bare limit",
-                row.unit.show(limit)
-            ));
-        }
-        for fault in &self.faults {
-            line(format!("  FAILED ITS CHECK: {fault}"));
-        }
-        line(String::new());
     }
 }
 
@@ -348,173 +411,117 @@ impl RowResult {
 mod tests {
     use super::*;
 
-    fn contender(name: &'static str) -> Contender {
-        let run = |_| {
-            Ok(Sample {
-                elapsed: Duration::from_secs(1),
-                figure: 1.0,
-                p99: None,
-                faults: Vec::new(),
-            })
-        };
-        Contender { name, run }
-    }
+    const LONG: Duration = Duration::from_secs(1);
 
-    fn tally(contender: Contender, figures: &[f64]) -> Tally {
-        let sample = |figure: &f64| Sample {
-            elapsed: Duration::from_secs(1),
-            figure: *figure,
-            p99: Some(figure * 2.0),
-            faults: Vec::new(),
-        };
-        Tally {
-            samples: figures.iter().map(sample).collect(),
-            ..Tally::new(contender)
-        }
-    }
-
-    fn row(unit: Unit) -> Row {
-        fn peers() -> &'static [Contender] {
-            Box::leak(Box::new([contender("slow"), contender("fast")]))
-        }
+    fn row(ours: Contender, peers: Vec<Contender>) -> Row {
         Row {
-            name: "row",
-            unit,
-            ours: contender("ours"),
-            peers: peers(),
-            limit: Some(contender("bare")),
+            variant: "",
+            ours,
+            peers,
+            others: Vec::new(),
+            limit: None,
+            target: 1.0,
+            conditions: Vec::new(),
         }
     }
 
-    fn judged(row: &Row, slow: &[f64], fast: &[f64]) -> RowResult {
-        let ours = tally(row.ours, &[10.0, 40.0, 20.0]);
-        let bare = tally(contender("bare"), &[5.0, 5.0, 5.0]);
-        row.judge(vec![
-            ours,
-            bare,
-            tally(row.peers[0], slow),
-            tally(row.peers[1], fast),
-        ])
+    fn scenario(row: Row, work: bool) -> Scenario {
+        Scenario {
+            name: "scenario",
+            unit: Unit::EventsPerSecond,
+            rows: vec![row],
+            work,
+        }
     }
 
-    #[test]
-    fn a_ratio_is_taken_within_rounds_against_the_best_median() {
-        let result = judged(
-            &row(Unit::EventsPerSecond),
-            &[1.0, 1.0, 1.0],
-            &[5.0, 10.0, 20.0],
-        );
-        assert_eq!(result.best_peer, "fast");
-        assert_eq!(result.ratio_to_best_peer, 2.0, "the median of 2, 4 and 1");
-        assert_eq!(result.limit, Some(5.0));
-        assert!(
-            !result.contenders.contains_key("bare"),
-            "the limit is no contender"
-        );
-    }
-
-    #[test]
-    fn less_is_better_where_time_is_measured() {
-        let result = judged(
-            &row(Unit::Nanoseconds),
-            &[90.0, 90.0, 90.0],
-            &[20.0, 20.0, 20.0],
-        );
-        assert_eq!(result.best_peer, "fast");
-        assert_eq!(result.ratio_to_best_peer, 1.0, "the median of 2, 0.5 and 1");
-        assert_eq!(result.ratio_to_limit, Some(0.25));
-        assert_eq!(result.contenders["ours"].p99, Some(40.0));
-    }
+    const QUICK: Effort = Effort {
+        rounds: 3,
+        round_time: Duration::from_millis(1),
+    };
 
     #[test]
     fn everybody_is_first_in_turn() {
-        let orders: Vec<Vec<usize>> = (0..3).map(|round| rotation(round, 3).collect()).collect();
+        let orders: Vec<Vec<usize>> = (0..3).map(|turn| rotation(turn, 3).collect()).collect();
         assert_eq!(orders, [[0, 1, 2], [1, 2, 0], [2, 0, 1]]);
     }
 
+    fn milliseconds(task: Task) -> Result<Sample, ringway::Error> {
+        let elapsed = Duration::from_millis(task.events);
+        Ok(Sample::timed(task.events, elapsed, Vec::new()))
+    }
+
     #[test]
-    fn a_round_that_is_too_short_is_repeated_with_more_events() {
-        let run = |events: u64| {
-            let elapsed = Duration::from_millis(events);
-            Ok(Sample {
-                elapsed,
-                figure: events as f64,
-                p99: None,
-                faults: Vec::new(),
-            })
+    fn a_round_goes_on_until_it_is_long_enough() {
+        let slow = Contender {
+            name: "slow",
+            run: milliseconds,
         };
-        let mut tally = Tally {
-            events: 60,
-            ..Tally::new(Contender { name: "slow", run })
+        let mut tally = Tally::new(slow, false);
+        tally.task.events = 60;
+        while tally.elapsed() < Duration::from_millis(200) {
+            tally.take_turn().expect("nothing to refuse");
+        }
+        assert_eq!(tally.round.events, 240, "four runs of 60 ms");
+        tally.end_round(Unit::EventsPerSecond);
+        assert_eq!(tally.elapsed(), Duration::ZERO);
+        assert_eq!(tally.figures().spread.rounds, [1000.0]);
+    }
+
+    #[test]
+    fn times_of_several_runs_are_one_distribution() {
+        let run = |ns: u64| {
+            let mut latency = Latency::new();
+            latency.record(Duration::from_nanos(ns));
+            Sample {
+                latency: Some(latency),
+                ..Sample::timed(1, LONG, Vec::new())
+            }
         };
-        tally
-            .round(Duration::from_millis(200))
-            .expect("nothing to refuse");
-        assert_eq!(tally.figures().spread.rounds, [240.0]);
+        let all = [100, 100, 900].map(run).into_iter();
+        let round = all.reduce(Sample::and).expect("three runs");
+        assert_eq!(round.figures(Unit::MedianNanoseconds).0, 100.0);
+        let (p99, beside) = round.figures(Unit::P99Nanoseconds);
+        assert!((890.0..=910.0).contains(&p99) && beside.is_none());
+        assert_eq!(round.figures(Unit::MedianNanoseconds).1, Some(p99));
     }
 
     #[test]
     fn a_fault_in_any_round_is_named() {
-        let run = |_| {
-            Ok(Sample {
-                elapsed: Duration::MAX,
-                figure: 1.0,
-                p99: None,
-                faults: vec!["lost".to_owned()],
-            })
-        };
+        let run = |_| Ok(Sample::timed(1, LONG, vec!["lost".to_owned()]));
         let ours = Contender { name: "ours", run };
-        let row = Row {
-            ours,
-            limit: None,
-            ..row(Unit::EventsPerSecond)
-        };
-        let result = row
-            .run(1, Duration::from_millis(1), &mut |_| ())
+        let effort = Effort { rounds: 1, ..QUICK };
+        let result = scenario(row(ours, vec![]), false)
+            .run(effort, &mut |_| ())
             .expect("nothing to refuse");
-        assert_eq!(
-            result.faults,
-            ["ours: lost", "ours: lost"],
-            "once while warming up"
-        );
-        let results = Results {
-            machine: Machine::detect(),
-            scenarios: vec![result],
-        };
-        assert!(!results.verified());
-        assert!(
-            results
-                .table(&[row])
-                .contains("FAILED ITS CHECK: ours: lost")
-        );
+        let once_while_warming_up = ["ours: lost", "ours: lost"];
+        assert_eq!(result.faults(), once_while_warming_up);
     }
 
     #[test]
-    fn the_json_has_the_promised_shape_and_the_last_line_is_the_ratio() {
-        let row = row(Unit::EventsPerSecond);
-        let result = judged(&row, &[1.0, 1.0, 1.0], &[5.0, 10.0, 20.0]);
-        let results = Results {
-            machine: Machine::detect(),
-            scenarios: vec![result],
-        };
-        let json = serde_json::to_value(&results).expect("plain data");
-        let scenario = &json["scenarios"][0];
-        assert_eq!(
-            (&scenario["name"], &scenario["unit"]),
-            (&"row".into(), &"events/s".into())
-        );
-        assert_eq!(
-            scenario["contenders"]["ours"]["rounds"]
-                .as_array()
-                .map(Vec::len),
-            Some(3)
-        );
-        assert_eq!(scenario["ratio_to_best_peer"], 2.0);
+    fn only_the_best_peers_take_part_when_consumers_work() {
+        fn peer<const RATE: u64>(task: Task) -> Result<Sample, ringway::Error> {
+            let faults = vec![format!("works: {}", task.work); usize::from(task.work)];
+            Ok(Sample::timed(RATE, LONG, faults))
+        }
+        let contender = |name, run| Contender { name, run };
+        let peers = vec![
+            contender("a", peer::<1> as fn(Task) -> _),
+            contender("b", peer::<4>),
+            contender("c", peer::<3>),
+            contender("d", peer::<2>),
+        ];
+        let result = scenario(row(contender("ours", peer::<8>), peers), true)
+            .run(QUICK, &mut |_| ())
+            .expect("nothing to refuse");
+        let with_work = result.row.with_work.as_ref().expect("it was asked for");
+        let names: Vec<&str> = with_work.contenders.keys().copied().collect();
+        assert_eq!(names, ["b", "c", "d", "ours"]);
+        assert_eq!(with_work.contenders["ours"].spread.rounds.len(), 2);
         assert!(
-            results
-                .table(&[row])
-                .trim_end()
-                .ends_with("2.00 × the best peer (fast), 4.00 of the bare limit")
+            result
+                .faults()
+                .iter()
+                .any(|fault| *fault == "ours: works: true")
         );
     }
 }

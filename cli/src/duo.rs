@@ -107,10 +107,7 @@ fn pair<A: Send, B: Send>(
     first: impl FnOnce() -> A + Send,
     second: impl FnOnce() -> B + Send,
 ) -> Result<(A, B), ringway::Error> {
-    let gate = Gate {
-        barrier: Barrier::new(2),
-        shut: AtomicBool::new(false),
-    };
+    let gate = Gate::new(2);
     thread::scope(|scope| {
         let first = scope.spawn(|| gate.pass(seats.sit(0)).map(|open| open.then(first)));
         let second = scope.spawn(|| gate.pass(seats.sit(1)).map(|open| open.then(second)));
@@ -121,13 +118,22 @@ fn pair<A: Send, B: Send>(
 }
 
 /// A start barrier that opens only if all who come to it are ready: nobody is left waiting for a thread that failed.
-struct Gate {
+pub(crate) struct Gate {
     barrier: Barrier,
     shut: AtomicBool,
 }
 
 impl Gate {
-    fn pass(&self, ready: Result<(), ringway::Error>) -> Result<bool, ringway::Error> {
+    /// For so many threads.
+    pub(crate) fn new(threads: usize) -> Self {
+        Self {
+            barrier: Barrier::new(threads),
+            shut: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits for all; whether all were ready.
+    pub(crate) fn pass(&self, ready: Result<(), ringway::Error>) -> Result<bool, ringway::Error> {
         if ready.is_err() {
             self.shut.store(true, Ordering::Relaxed); // the barrier orders it before the others' look
         }

@@ -9,17 +9,18 @@
 //! |---|---|
 //! | [`payload`], [`check`] | what an event carries, and was everything delivered? |
 //! | [`seats`], [`machine`] | where do the threads run, and on what? |
-//! | [`duo`] | how are two threads timed against each other? |
+//! | [`duo`], [`crew`] | how are two threads timed against each other, and how more? |
 //! | [`limit`] | what can this machine do without any queue? |
 //! | [`scenario`], [`graph`], [`latency`] | what is measured, and one round of it |
 //! | [`suite`] | how many rounds of how many events? |
-//! | [`contest`] | how do several contenders compare? |
+//! | [`contest`], [`verdict`] | how do several contenders take turns, and what follows? |
 //! | [`spread`], [`report`], [`progress`], [`outcome`] | what the user gets to see |
 
 #![forbid(unsafe_code)]
 
 pub mod check;
 pub mod contest;
+pub mod crew;
 pub mod duo;
 pub mod graph;
 pub mod latency;
@@ -33,3 +34,4 @@ pub mod scenario;
 pub mod seats;
 pub mod spread;
 pub mod suite;
+pub mod verdict;

@@ -48,6 +48,20 @@ impl<const WORDS: usize> Payload<WORDS> {
         Self([u64::MAX; WORDS])
     }
 
+    /// The event made of these words.
+    #[inline]
+    #[must_use]
+    pub const fn from_words(words: [u64; WORDS]) -> Self {
+        Self(words)
+    }
+
+    /// What it is made of.
+    #[inline]
+    #[must_use]
+    pub const fn words(self) -> [u64; WORDS] {
+        self.0
+    }
+
     /// Who published this event, and as how many-th.
     #[inline]
     #[must_use]
@@ -64,6 +78,12 @@ impl<const WORDS: usize> Payload<WORDS> {
         self.0.iter().enumerate().fold(0, |torn, (word, value)| {
             torn | (value ^ tag.wrapping_add(word as u64))
         }) == 0
+    }
+}
+
+impl<const WORDS: usize> Default for Payload<WORDS> {
+    fn default() -> Self {
+        Self::blank()
     }
 }
 
