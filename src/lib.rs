@@ -134,7 +134,7 @@
 //! | 5 | `producer`, `consumer` | the two ends: verbs, `claim`, `batch`, `worker`, and `future` for tasks |
 //! | 4 | `ring` | *how far* each end may go: `sequencer`, `single`, `multi`, `barrier`, `group`, `table` |
 //! | 4 | `wait` | *what to do meanwhile*: strategies; `signal`: sleepers and who wakes them; `context`: threads that would wait for themselves |
-//! | 3 | `ring::slots`, `ring::cursor` | events with the marks that publish them; positions |
+//! | 3 | `ring::lines`, `ring::slots`, `ring::cursor` | where events lie; events with the marks that publish them; positions |
 //! | 3 | `affinity` | which cores there are, and pinning to them |
 //! | 2 | `config` | plain values, checked, never corrected |
 //! | 1 | `error`, `registry` | one small enum a verb; entries that are taken and given back without a lock |
@@ -145,8 +145,8 @@
 //! # Sources
 //!
 //! The ring, its sequences, barriers and gating are those of the [LMAX
-//! Disruptor](https://lmax-exchange.github.io/disruptor/) (Martin Thompson and others). A mark beside each event, which
-//! publishes it, comes from Dmitry Vyukov's [bounded MPMC
+//! Disruptor](https://lmax-exchange.github.io/disruptor/) (Martin Thompson and others). A mark beside the
+//! events that it publishes comes from Dmitry Vyukov's [bounded MPMC
 //! queue](https://www.1024cores.net/home/lock-free-algorithms/queues/bounded-mpmc-queue). Sleeping is his
 //! [eventcount](https://www.1024cores.net/home/lock-free-algorithms/eventcounts).
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -35,8 +35,9 @@ use std::time::Instant;
 ///
 /// The bus closes when its last producer is dropped: stages deliver what was published, then end.
 ///
-/// **Cost**, when there is room: one store of the event and one Release store in the same cache line
-/// ([`Multi`]: a compare-and-swap before them); a full fence more where readers may park (see [`Wait`]).
+/// **Cost**, when there is room: one store of the event and one Release store, for small events in the same cache line
+/// ([`Multi`]: a compare-and-swap before them); a full fence more while readers park now and then (see [`Wait`]). About 30
+/// instructions an event published by itself, 14 in batches ([`Multi`]: 63 and 54).
 ///
 /// ```
 /// let (mut tx, mut rx) = ringway::spsc::<u64>(4);

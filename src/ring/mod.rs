@@ -1,13 +1,14 @@
 //! The ring: *how far* may each end go. It never waits; [`wait`](crate::wait) says what to do meanwhile.
 //!
-//! * [`slots`]: always-valid events, each with the mark that publishes it.
+//! * [`lines`]: where events lie in memory, and the marks that publish them.
+//! * [`slots`]: always-valid events; who may touch one, and what its line's mark says.
 //! * [`cursor`], [`table`], [`group`]: how far each reader is, and so how far producers may go.
 //! * [`sequencer`], [`single`], [`multi`]: who gets which sequences.
 //! * [`barrier`]: how far a reader may go.
 //!
 //! **A hand-off.** A producer proves that every reader has passed what a slot held a lap ago (cursors, Acquire), writes the
-//! event, and stores the slot's mark (Release). A reader that is gated on producers loads marks (Acquire) until one
-//! is not there; one that is gated on other stages loads their cursors (Acquire). When it has finished with the
+//! event, and stores the mark of the slot's line (Release). A reader that is gated on producers loads marks (Acquire) until one
+//! says that its line is not full; one that is gated on other stages loads their cursors (Acquire). When it has finished with the
 //! events it stores its own cursor (Release).
 //!
 //! **The end.** Closing fixes the *closing sequence*: in a multi-producer ring by a bit that an RMW sets in the claim counter, so

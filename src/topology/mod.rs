@@ -90,7 +90,8 @@ struct Plan<T> {
 }
 
 impl<T: Send + 'static> Topology<T, Single> {
-    /// A bus with one producer, whose slots `event` fills: it is called once a slot.
+    /// A bus with one producer, whose slots `event` fills: it is called once a slot. Where several events share a cache line there are
+    /// somewhat more slots than the capacity says, since lines are whole.
     ///
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig); [`CapacityTooLarge`](ErrorKind::CapacityTooLarge) when the system does not
