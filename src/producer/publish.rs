@@ -58,6 +58,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     }
 
     #[cold]
+    #[inline(never)]
     pub(super) fn note_user(&mut self) {
         self.user = thread_number();
         self.ring.core.note_user(self.user);

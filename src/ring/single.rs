@@ -64,7 +64,8 @@ impl SingleSequencer {
     }
 
     /// Goes on to the line of `next`, if there is room in it: single events then need no division until they have filled it.
-    #[inline]
+    /// By itself, so that what stands at each place that publishes stays small.
+    #[inline(never)]
     fn turn<T>(&mut self, slots: &Slots<T>, next: u64) -> bool {
         if next >= self.limit {
             return false;

@@ -168,7 +168,7 @@ impl Sink<1> for Nowhere {
 struct Both<S>([S; 2], Idle);
 
 impl<S: Sink<1>> Sink<1> for Both<S> {
-    #[inline]
+    #[inline(always)]
     fn try_push(&mut self, event: Payload<1>) -> bool {
         let Self([left, right], idle) = self;
         idle.until(|| left.try_push(event));

@@ -63,12 +63,12 @@ macro_rules! writer {
         where
             Self: Send + 'static,
         {
-            #[inline]
+            #[inline(always)]
             fn try_push(&mut self, event: Payload<W>) -> bool {
                 self.publish(event).is_ok()
             }
 
-            #[inline]
+            #[inline(always)]
             fn try_push_batch(&mut self, events: &mut Events<W>) {
                 self.publish_batch(events).expect("somebody reads");
             }
@@ -83,12 +83,12 @@ writer!([] LaneProducer<Payload<W>>);
 macro_rules! reader {
     ($type:ty) => {
         impl<const W: usize> Source<W> for $type {
-            #[inline]
+            #[inline(always)]
             fn try_pop(&mut self) -> Option<Payload<W>> {
                 self.read().ok()?.iter().next().copied()
             }
 
-            #[inline]
+            #[inline(always)]
             fn drain(&mut self, see: impl FnMut(&Payload<W>)) -> usize {
                 let Ok(batch) = self.read() else {
                     return 0;

@@ -104,7 +104,7 @@ pub(crate) trait Sink<const W: usize>: Send + 'static {
     fn try_push(&mut self, event: Payload<W>) -> bool;
 
     /// Takes as many of `events` as there is room for, by one call if there is one.
-    #[inline]
+    #[inline(always)]
     fn try_push_batch(&mut self, events: &mut Events<W>) {
         while events.peek().is_some_and(|event| self.try_push(event)) {
             events.skip_first(1);
@@ -119,7 +119,7 @@ pub(crate) trait Source<const W: usize>: Send + 'static {
 
     /// Shows `see` the events that are there, by one call if there is one, and says how many; 0 when there were none.
     /// Those that wait by themselves answer 0 only at the end.
-    #[inline]
+    #[inline(always)]
     fn drain(&mut self, mut see: impl FnMut(&Payload<W>)) -> usize {
         let mut seen = 0;
         while let Some(event) = self.try_pop() {
@@ -142,7 +142,7 @@ pub(crate) trait Queue: 'static {
 }
 
 /// Publishes the events `0..events` of `producer`, `BATCH` at a time.
-#[inline]
+#[inline(always)]
 pub(crate) fn send<const W: usize, const BATCH: u64>(
     tx: &mut impl Sink<W>,
     producer: usize,
@@ -172,7 +172,7 @@ pub(crate) fn send<const W: usize, const BATCH: u64>(
 }
 
 /// Shows `see` so many events.
-#[inline]
+#[inline(always)]
 pub(crate) fn receive<const W: usize>(
     rx: &mut impl Source<W>,
     events: u64,
@@ -193,7 +193,7 @@ pub(crate) fn receive<const W: usize>(
 macro_rules! sink {
     ($type:ty, |$tx:ident, $event:ident| $try_push:expr) => {
         impl<const W: usize> $crate::queue::Sink<W> for $type {
-            #[inline]
+            #[inline(always)]
             fn try_push(&mut self, $event: Payload<W>) -> bool {
                 let $tx = self;
                 $try_push
@@ -206,7 +206,7 @@ macro_rules! sink {
 macro_rules! source {
     ($type:ty, |$rx:ident| $try_pop:expr) => {
         impl<const W: usize> $crate::queue::Source<W> for $type {
-            #[inline]
+            #[inline(always)]
             fn try_pop(&mut self) -> Option<Payload<W>> {
                 let $rx = self;
                 $try_pop

@@ -17,7 +17,7 @@ pub(crate) struct Blocking<E>(E);
 macro_rules! blocking {
     ($name:ident, $tx:ty, $rx:ty, |$sender:ident, $event:ident| $send:expr, |$receiver:ident| $recv:expr, $open:expr) => {
         impl<const W: usize> crate::queue::Sink<W> for Blocking<$tx> {
-            #[inline]
+            #[inline(always)]
             fn try_push(&mut self, $event: Payload<W>) -> bool {
                 let $sender = &mut self.0;
                 $send
@@ -25,13 +25,13 @@ macro_rules! blocking {
         }
 
         impl<const W: usize> crate::queue::Source<W> for Blocking<$rx> {
-            #[inline]
+            #[inline(always)]
             fn try_pop(&mut self) -> Option<Payload<W>> {
                 let $receiver = &mut self.0;
                 $recv
             }
 
-            #[inline]
+            #[inline(always)]
             fn drain(&mut self, mut see: impl FnMut(&Payload<W>)) -> usize {
                 self.try_pop().map_or(0, |event| {
                     see(&event);

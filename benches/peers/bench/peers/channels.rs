@@ -61,7 +61,7 @@ impl<const W: usize> Source<W> for Draining<KanalRx<W>, Vec<Payload<W>>> {
         self.0.try_recv().ok().flatten()
     }
 
-    #[inline]
+    #[inline(always)]
     fn drain(&mut self, see: impl FnMut(&Payload<W>)) -> usize {
         let Self(rx, taken) = self;
         taken.clear();
@@ -88,7 +88,7 @@ impl<const W: usize> Source<W> for Draining<FlumeRx<W>, ()> {
         self.0.try_recv().ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn drain(&mut self, mut see: impl FnMut(&Payload<W>)) -> usize {
         let taken = self.0.drain();
         let count = taken.len();

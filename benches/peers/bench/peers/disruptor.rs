@@ -16,12 +16,12 @@ impl<P, const W: usize> Sink<W> for Publishing<P>
 where
     P: Producer<Payload<W>> + Send + 'static,
 {
-    #[inline]
+    #[inline(always)]
     fn try_push(&mut self, event: Payload<W>) -> bool {
         self.0.try_publish(|slot| *slot = event).is_ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_push_batch(&mut self, events: &mut Events<W>) {
         let batch = events.clone();
         let published = self.0.try_batch_publish(events.len(), |slots| {
@@ -37,13 +37,13 @@ where
 macro_rules! poller {
     ($barrier:ty) => {
         impl<const W: usize> Source<W> for EventPoller<Payload<W>, $barrier> {
-            #[inline]
+            #[inline(always)]
             fn try_pop(&mut self) -> Option<Payload<W>> {
                 let mut events = self.take(1).ok()?;
                 (&mut events).next().copied()
             }
 
-            #[inline]
+            #[inline(always)]
             fn drain(&mut self, see: impl FnMut(&Payload<W>)) -> usize {
                 let Ok(mut events) = self.poll() else {
                     return 0;

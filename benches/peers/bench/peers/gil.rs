@@ -38,12 +38,12 @@ queue!(
 macro_rules! bulk {
     ($tx:ty, $rx:ty) => {
         impl<const W: usize> Sink<W> for Bulk<$tx> {
-            #[inline]
+            #[inline(always)]
             fn try_push(&mut self, event: Payload<W>) -> bool {
                 self.0.try_send(event).is_ok()
             }
 
-            #[inline]
+            #[inline(always)]
             fn try_push_batch(&mut self, events: &mut Events<W>) {
                 let room = self.0.write_buffer();
                 let count = room.len().min(events.len());
@@ -57,12 +57,12 @@ macro_rules! bulk {
         }
 
         impl<const W: usize> Source<W> for Bulk<$rx> {
-            #[inline]
+            #[inline(always)]
             fn try_pop(&mut self) -> Option<Payload<W>> {
                 self.0.try_recv()
             }
 
-            #[inline]
+            #[inline(always)]
             fn drain(&mut self, see: impl FnMut(&Payload<W>)) -> usize {
                 let mut guard = self.0.read_guard();
                 let seen = guard.len();

@@ -20,13 +20,13 @@ queue!(Photon, Publisher<[u64; W]>, Subscriber<[u64; W]>, {
 });
 
 impl<const W: usize> Sink<W> for Publisher<[u64; W]> {
-    #[inline]
+    #[inline(always)]
     fn try_push(&mut self, event: Payload<W>) -> bool {
         self.try_publish(event.words()).is_ok()
     }
 
     /// Its `publish_batch` on a bounded ring is this loop, but waits by spinning.
-    #[inline]
+    #[inline(always)]
     fn try_push_batch(&mut self, events: &mut Events<W>) {
         while let Some(event) = events.peek()
             && self.try_push(event)
@@ -37,7 +37,7 @@ impl<const W: usize> Sink<W> for Publisher<[u64; W]> {
 }
 
 impl<const W: usize> Source<W> for Subscriber<[u64; W]> {
-    #[inline]
+    #[inline(always)]
     fn try_pop(&mut self) -> Option<Payload<W>> {
         self.try_recv().ok().map(Payload::from_words)
     }
@@ -50,7 +50,7 @@ pub(crate) struct Gated<const W: usize>(
 );
 
 impl<const W: usize> Source<W> for Gated<W> {
-    #[inline]
+    #[inline(always)]
     fn try_pop(&mut self) -> Option<Payload<W>> {
         let event = self.0.try_recv_gated(&self.1).ok();
         event.map(Payload::from_words)
@@ -71,12 +71,12 @@ queue!(
 );
 
 impl<const W: usize> Source<W> for EventSubscriber<Payload<W>> {
-    #[inline]
+    #[inline(always)]
     fn try_pop(&mut self) -> Option<Payload<W>> {
         self.process(|event| *event)
     }
 
-    #[inline]
+    #[inline(always)]
     fn drain(&mut self, mut see: impl FnMut(&Payload<W>)) -> usize {
         let mut seen = 0;
         while self.process(&mut see).is_some() {

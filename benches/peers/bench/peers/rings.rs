@@ -33,12 +33,12 @@ queue!(
 );
 
 impl<const W: usize> Sink<W> for Chunks<rtrb::Producer<Payload<W>>> {
-    #[inline]
+    #[inline(always)]
     fn try_push(&mut self, event: Payload<W>) -> bool {
         self.0.push(event).is_ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_push_batch(&mut self, events: &mut Events<W>) {
         if let Ok(chunk) = self.0.write_chunk_uninit(events.len()) {
             chunk.fill_from_iter(events);
@@ -47,12 +47,12 @@ impl<const W: usize> Sink<W> for Chunks<rtrb::Producer<Payload<W>>> {
 }
 
 impl<const W: usize> Source<W> for Chunks<rtrb::Consumer<Payload<W>>> {
-    #[inline]
+    #[inline(always)]
     fn try_pop(&mut self) -> Option<Payload<W>> {
         self.0.pop().ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn drain(&mut self, mut see: impl FnMut(&Payload<W>)) -> usize {
         let Ok(chunk) = self.0.read_chunk(self.0.slots()) else {
             return 0;
@@ -88,12 +88,12 @@ queue!(RingbufSlices, Slices<RingbufTx<W>>, Slices<RingbufRx<W>>, {
 });
 
 impl<const W: usize> Sink<W> for Slices<RingbufTx<W>> {
-    #[inline]
+    #[inline(always)]
     fn try_push(&mut self, event: Payload<W>) -> bool {
         RingbufProducer::try_push(&mut self.0, event).is_ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_push_batch(&mut self, events: &mut Events<W>) {
         let pushed = self.0.push_iter(events.clone());
         events.skip_first(pushed);
@@ -101,12 +101,12 @@ impl<const W: usize> Sink<W> for Slices<RingbufTx<W>> {
 }
 
 impl<const W: usize> Source<W> for Slices<RingbufRx<W>> {
-    #[inline]
+    #[inline(always)]
     fn try_pop(&mut self) -> Option<Payload<W>> {
         RingbufConsumer::try_pop(&mut self.0)
     }
 
-    #[inline]
+    #[inline(always)]
     fn drain(&mut self, mut see: impl FnMut(&Payload<W>)) -> usize {
         if self.0.is_empty() {
             return 0;
