@@ -61,7 +61,13 @@ const LAYERS: &[(u8, &[&str])] = &[
     (4, &["wait", "wait::context", "wait::signal"]),
     (
         3,
-        &["affinity", "ring::cursor", "ring::lines", "ring::slots"],
+        &[
+            "affinity",
+            "ring::cursor",
+            "ring::lines",
+            "ring::slots",
+            "ring::walk",
+        ],
     ),
     (2, &["config"]),
     (1, &["error", "registry"]),
@@ -76,6 +82,7 @@ const UNSAFE: &[&str] = &[
     "src/ring/single.rs",
     "src/ring/lines.rs",
     "src/ring/slots.rs",
+    "src/ring/walk.rs",
 ];
 
 /// What of `std` only some files of the library may name, and what all others do instead.

@@ -3,7 +3,7 @@
 use crate::producer::{ProducerKind, Single};
 use crate::ring::cursor::Counters;
 use crate::ring::sequencer::{Claimed, Sequencer};
-use crate::ring::slots::IterMut;
+use crate::ring::walk::IterMut;
 use crate::sequence::{Sequence, SequenceRange};
 use crate::sync::step;
 use crate::wait::context::Inside;

@@ -17,6 +17,7 @@ use crate::ring::Ring;
 use crate::ring::cursor::Counters;
 use crate::ring::multi::MultiSequencer;
 use crate::ring::sequencer::Sequencer;
+use crate::ring::slots::{Copied, Yielded};
 use crate::sequence::Sequence;
 use crate::sync::{Arc, thread_number};
 use crate::wait::Waiter;
@@ -259,7 +260,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     where
         I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     {
-        self.publish_all(events.into_iter(), ITERATED_MAX, Until::Forever)
+        self.publish_all(Yielded(events.into_iter()), ITERATED_MAX, Until::Forever)
     }
 
     /// Publishes as many events of an iterator as there is room for now. Returns how many.
@@ -271,7 +272,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     where
         I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     {
-        self.publish_all(events.into_iter(), ITERATED_MAX, Until::Now)
+        self.publish_all(Yielded(events.into_iter()), ITERATED_MAX, Until::Now)
     }
 
     /// [`publish_batch`](Self::publish_batch), waiting no longer than `deadline`.
@@ -287,7 +288,11 @@ impl<T, K: ProducerKind> Producer<T, K> {
     where
         I: IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
     {
-        self.publish_all(events.into_iter(), ITERATED_MAX, Until::Deadline(deadline))
+        self.publish_all(
+            Yielded(events.into_iter()),
+            ITERATED_MAX,
+            Until::Deadline(deadline),
+        )
     }
 
     /// [`publish_batch`](Self::publish_batch) for a slice, in chunks as large as there is room for.
@@ -299,7 +304,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     where
         T: Copy,
     {
-        self.publish_all(events.iter().copied(), u64::MAX, Until::Forever)
+        self.publish_all(Copied(events), u64::MAX, Until::Forever)
     }
 
     /// [`try_publish_batch`](Self::try_publish_batch) for a slice.
@@ -311,7 +316,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     where
         T: Copy,
     {
-        self.publish_all(events.iter().copied(), u64::MAX, Until::Now)
+        self.publish_all(Copied(events), u64::MAX, Until::Now)
     }
 
     /// [`publish_slice`](Self::publish_slice), waiting no longer than `deadline`.
@@ -327,7 +332,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
     where
         T: Copy,
     {
-        self.publish_all(events.iter().copied(), u64::MAX, Until::Deadline(deadline))
+        self.publish_all(Copied(events), u64::MAX, Until::Deadline(deadline))
     }
 
     /// Claims `count` consecutive slots, to be edited in place and published together; waits until there is room for all.

@@ -6,6 +6,7 @@ use crate::producer::claim::{Claim, Notifier};
 use crate::producer::kind::{ProducerKind, sealed};
 use crate::ring::cursor::Counters;
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
+use crate::ring::slots::Events;
 use crate::ring::{Core, Ring};
 use crate::sequence::Sequence;
 use crate::sync::{thread_mark, thread_number};
@@ -160,13 +161,13 @@ impl<T, K: ProducerKind> Producer<T, K> {
     #[inline]
     pub(super) fn publish_all(
         &mut self,
-        mut events: impl ExactSizeIterator<Item = T>,
+        mut events: impl Events<T>,
         chunk_max: u64,
         until: Until,
     ) -> Result<usize, BatchError> {
         let mut published = 0;
         loop {
-            let most = (events.len() as u64)
+            let most = (events.left() as u64)
                 .min(chunk_max)
                 .min(self.ring.core.capacity());
             if most == 0 {

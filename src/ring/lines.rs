@@ -208,11 +208,11 @@ pub(crate) struct Place {
 unsafe impl Send for Place {}
 
 impl Place {
-    /// Of no line: no sequence is below its end.
+    /// Of no line: no sequence comes right after it.
     pub(crate) const NOWHERE: Self = Self {
         mark: NonNull::dangling(),
         origin: ptr::null_mut(),
-        end: 0,
+        end: u64::MAX,
     };
 
     /// One above the line's last sequence.
@@ -237,6 +237,18 @@ impl<T> Clone for View<'_, T> {
 impl<T> Copy for View<'_, T> {}
 
 impl<'r, T> View<'r, T> {
+    #[inline(always)]
+    pub(crate) fn shape(self) -> Shape {
+        self.shape
+    }
+
+    /// Itself, of its own shape: from here on the compiler knows it.
+    #[inline(always)]
+    pub(crate) fn known(self, shape: Shape) -> Self {
+        assert!(self.shape == shape, "lines keep their shape");
+        Self { shape, ..self }
+    }
+
     /// How many slots a line has.
     #[inline(always)]
     pub(crate) fn per_line(self) -> u64 {
@@ -275,16 +287,38 @@ impl<'r, T> View<'r, T> {
     #[inline(always)]
     pub(crate) fn place(self, sequence: u64) -> Place {
         let line = self.line_of(sequence);
-        let mark = self.mark_at(line);
-        let before = (line * self.per_line()) as usize;
+        self.place_at(self.mark_at(line), line * self.per_line())
+    }
+
+    /// The line after `place`, without a division.
+    ///
+    /// # Safety
+    /// `place` is a line of these lines, in this shape.
+    #[inline(always)]
+    pub(crate) unsafe fn place_after(self, place: Place) -> Place {
+        // SAFETY: it is one stride from a line to the next, or to the end of the allocation.
+        let next = unsafe { place.mark.byte_add(Lines::<T>::stride(self.shape)) };
+        // SAFETY: the layout is that of the allocation.
+        let end = unsafe { self.lines.first.add(self.lines.layout.size()) };
+        let mark = if next == end.cast() {
+            self.mark_at(0)
+        } else {
+            next
+        };
+        self.place_at(mark, place.end)
+    }
+
+    /// The line with this mark, which begins with the sequence `start`.
+    #[inline(always)]
+    fn place_at(self, mark: NonNull<AtomicU64>, start: u64) -> Place {
         let first = mark
             .cast::<u8>()
             .as_ptr()
             .wrapping_add(Lines::<T>::first_slot(self.shape));
         Place {
             mark,
-            origin: first.wrapping_sub(before.wrapping_mul(Lines::<T>::SLOT)),
-            end: (line + 1) * self.per_line(),
+            origin: first.wrapping_sub((start as usize).wrapping_mul(Lines::<T>::SLOT)),
+            end: start + self.per_line(),
         }
     }
 
@@ -321,43 +355,26 @@ impl<'r, T> View<'r, T> {
         unsafe { self.mark_at(line).as_ref() }
     }
 
-    /// The slots of a range that lies in one line.
-    ///
-    /// # Safety
-    /// `place` is where these lines, in this shape, have every sequence of `range`.
-    #[inline(always)]
-    pub(crate) unsafe fn slots_at(self, place: Place, range: Range<u64>) -> &'r [UnsafeCell<T>] {
-        debug_assert!(range.end <= place.end && place.end - range.start <= self.per_line());
-        let first = self.slot_in(place, range.start);
-        let count = (range.end - range.start) as usize;
-        // SAFETY: a line's slots lie side by side, made with the lines, which outlive the reference; what is in a cell is reached
-        // through its pointer only.
-        unsafe { slice::from_raw_parts(first, count) }
-    }
-
     /// The slots of a range, in order.
     #[inline(always)]
     pub(crate) fn slots(self, range: &Range<u64>) -> Run<'r, T> {
         let place = self.place(range.start);
         let end = range.end.min(place.end);
-        // SAFETY: the place is that of `start`, and `end` is not beyond its line.
-        let here = unsafe { self.slots_at(place, range.start..end) };
         Run {
             view: self,
-            here: here.iter(),
+            slot: self.slot_in(place, range.start),
+            here: end - range.start,
             line: self.line_of(range.start) + 1,
             later: range.end - end,
             end: range.end,
         }
     }
 
-    /// The first slots of a line.
+    /// The first slot of a line.
     #[inline(always)]
-    fn first_slots(self, line: u64, count: u64) -> &'r [UnsafeCell<T>] {
+    fn first_in(self, line: u64) -> *const UnsafeCell<T> {
         let first = self.at(self.offset(line) + Lines::<T>::first_slot(self.shape));
-        let count = count.min(self.per_line()) as usize;
-        // SAFETY: as in `slots_at`: no line has fewer slots.
-        unsafe { slice::from_raw_parts(first.cast().as_ptr(), count) }
+        first.cast().as_ptr()
     }
 
     /// Comes before the first slot of a line is written: asks for the cache lines of one that will be written soon, so that they have
@@ -412,8 +429,10 @@ fn prefetch_to_write(from: *const u8, ahead: usize, bytes: usize) {
 /// The slots of consecutive sequences.
 pub(crate) struct Run<'r, T> {
     view: View<'r, T>,
-    /// What is left of this line.
-    here: slice::Iter<'r, UnsafeCell<T>>,
+    /// The next slot, if one is left in this line.
+    slot: *const UnsafeCell<T>,
+    /// How many are left in this line.
+    here: u64,
     /// The next line's number.
     line: u64,
     /// How many slots there are from that line on.
@@ -429,10 +448,7 @@ unsafe impl<T: Send> Sync for Run<'_, T> {}
 
 impl<T> Clone for Run<'_, T> {
     fn clone(&self) -> Self {
-        Self {
-            here: self.here.clone(),
-            ..*self
-        }
+        Self { ..*self }
     }
 }
 
@@ -440,7 +456,7 @@ impl<'r, T> Run<'r, T> {
     /// How many slots are left.
     #[inline(always)]
     pub(crate) fn left(&self) -> u64 {
-        self.here.len() as u64 + self.later
+        self.here + self.later
     }
 
     /// The sequence of the next slot.
@@ -455,36 +471,40 @@ impl<'r, T> Run<'r, T> {
         if self.later == 0 {
             return false;
         }
-        let here = self.view.first_slots(self.line, self.later);
+        self.slot = self.view.first_in(self.line);
+        self.here = self.later.min(self.view.per_line());
+        self.later -= self.here;
         self.line += 1;
-        self.later -= here.len() as u64;
-        self.here = here.iter();
         true
     }
 
-    /// Itself, of a shape that the compiler knows.
+    /// What is left of this line.
     #[inline(always)]
-    fn known(mut self, shape: Shape) -> Self {
-        debug_assert_eq!(self.view.shape, shape);
-        self.view.shape = shape;
-        self
+    fn rest(&self) -> &'r [UnsafeCell<T>] {
+        // SAFETY: a line's slots lie side by side, made with the lines, which outlive the reference; what is in a cell is reached
+        // through its pointer only.
+        unsafe { slice::from_raw_parts(self.slot, self.here as usize) }
     }
 
+    /// `shape` is that of the lines.
     #[inline(always)]
-    fn fold_lines<B>(mut self, init: B, mut f: impl FnMut(B, &'r UnsafeCell<T>) -> B) -> B {
-        let whole = self.view.per_line() as usize;
-        let mut folded = init;
-        loop {
-            let here = self.here.as_slice();
-            folded = if here.len() == whole {
-                here[..whole].iter().fold(folded, &mut f)
-            } else {
-                here.iter().fold(folded, &mut f)
-            };
-            if !self.turn() {
-                return folded;
-            }
+    fn fold_lines<B>(
+        mut self,
+        shape: Shape,
+        init: B,
+        mut f: impl FnMut(B, &'r UnsafeCell<T>) -> B,
+    ) -> B {
+        self.view = self.view.known(shape);
+        let whole = self.view.per_line();
+        let mut folded = self.rest().iter().fold(init, &mut f);
+        while self.later >= whole && self.turn() {
+            self.here = whole; // as it is: now the compiler knows
+            folded = self.rest().iter().fold(folded, &mut f);
         }
+        if self.turn() {
+            folded = self.rest().iter().fold(folded, &mut f);
+        }
+        folded
     }
 }
 
@@ -493,18 +513,22 @@ impl<'r, T> Iterator for Run<'r, T> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<&'r UnsafeCell<T>> {
-        if self.here.len() == 0 && !self.turn() {
+        if self.here == 0 && !self.turn() {
             return None;
         }
-        self.here.next()
+        // SAFETY: there is one more slot in this line, made with the lines, which outlive the reference.
+        let slot = unsafe { &*self.slot };
+        self.slot = self.slot.wrapping_add(1);
+        self.here -= 1;
+        Some(slot)
     }
 
     /// Whole lines in loops of constant length.
     #[inline(always)]
     fn fold<B, F: FnMut(B, Self::Item) -> B>(self, init: B, f: F) -> B {
         match self.view.shape {
-            Shape::Each => self.known(Shape::Each).fold_lines(init, f),
-            Shape::Lined => self.known(Shape::Lined).fold_lines(init, f),
+            Shape::Each => self.fold_lines(Shape::Each, init, f),
+            Shape::Lined => self.fold_lines(Shape::Lined, init, f),
         }
     }
 }

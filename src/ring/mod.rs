@@ -1,7 +1,7 @@
 //! The ring: *how far* may each end go. It never waits; [`wait`](crate::wait) says what to do meanwhile.
 //!
 //! * [`lines`]: where events lie in memory, and the marks that publish them.
-//! * [`slots`]: always-valid events; who may touch one, and what its line's mark says.
+//! * [`slots`]: always-valid events; who may touch one, and what its line's mark says; [`walk`]: iterators over them.
 //! * [`cursor`], [`table`], [`group`]: how far each reader is, and so how far producers may go.
 //! * [`sequencer`], [`single`], [`multi`]: who gets which sequences.
 //! * [`barrier`]: how far a reader may go.
@@ -25,6 +25,7 @@ pub(crate) mod sequencer;
 pub(crate) mod single;
 pub(crate) mod slots;
 pub(crate) mod table;
+pub(crate) mod walk;
 
 use crate::error::Error;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, ring_number, step};

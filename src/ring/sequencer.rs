@@ -1,6 +1,8 @@
 //! What single and multiple producers have in common: claim, write, publish.
 
-use crate::ring::slots::{IterMut, WriteToken};
+use crate::ring::lines::Shape;
+use crate::ring::slots::{Events, WriteToken};
+use crate::ring::walk::IterMut;
 use crate::ring::{Core, Ring};
 use std::ops::Range;
 
@@ -19,6 +21,14 @@ pub(crate) enum Refused {
 pub trait Sequencer: Sized {
     /// Whether others may claim sequences beside this one.
     const MULTI: bool;
+
+    /// Of the ring's slots: several producers publish out of order.
+    #[doc(hidden)]
+    const SHAPE: Shape = if Self::MULTI {
+        Shape::Each
+    } else {
+        Shape::Lined
+    };
 
     /// Proof that sequences may be claimed, or are.
     type Grant;
@@ -81,26 +91,27 @@ impl<'s, T, S: Sequencer> Claimed<'s, T, S> {
         self.token.iter_mut()
     }
 
-    /// Puts `event` into the first slot and publishes it; returns its sequence. There must be one.
+    /// Puts `event` into the only slot and publishes it; returns its sequence.
     #[inline(always)]
     pub(crate) fn put(&mut self, event: T) -> u64 {
         self.put_with(|slot| *slot = event)
     }
 
-    /// Lets `write` edit the first slot and publishes it; returns its sequence. There must be one.
+    /// Lets `write` edit the only slot and publishes it; returns its sequence.
     #[inline(always)]
     pub(crate) fn put_with(&mut self, write: impl FnOnce(&mut T)) -> u64 {
         let (sequencer, core) = (self.sequencer, self.core);
         self.token
-            .publish_first(write, |end| sequencer.pass(core, end))
+            .publish_only(write, |end| sequencer.pass(core, end))
     }
 
-    /// Puts what `events` yields into the slots, in order, and publishes it; how many those were.
+    /// Puts `events` into the slots, in order, and publishes them; how many those were.
     #[inline(always)]
-    pub(crate) fn fill(&mut self, events: impl Iterator<Item = T>) -> u64 {
+    pub(crate) fn fill(&mut self, events: &mut impl Events<T>) -> u64 {
         let (sequencer, core) = (self.sequencer, self.core);
         let start = self.token.range().start;
-        self.token.fill(events, |end| sequencer.pass(core, end));
+        self.token
+            .fill(S::SHAPE, events, |end| sequencer.pass(core, end));
         self.token.range().start - start
     }
 

@@ -70,8 +70,13 @@ impl SingleSequencer {
         if next >= self.limit {
             return false;
         }
-        // SAFETY: the slots of a single-producer ring are lined.
-        self.line = unsafe { slots.begin(Shape::Lined, next) };
+        self.line = if next == self.line.end() {
+            // SAFETY: the slots of a single-producer ring are lined, and this is one of its lines: `next` comes right after it.
+            unsafe { slots.begin_after(Shape::Lined, self.line) }
+        } else {
+            // SAFETY: as above.
+            unsafe { slots.begin(Shape::Lined, next) }
+        };
         self.line_limit = self.limit.min(self.line.end());
         true
     }

@@ -1,4 +1,5 @@
-//! The slots of a ring, and the tokens that give access to them. All dereferences of slots stand in this file.
+//! The slots of a ring, and the tokens that give access to them. All dereferences of slots stand in this file
+//! and in [`walk`](super::walk), for the iterators that tokens give out.
 //!
 //! The *mark* of a line (see [`lines`](super::lines)) is `bound << 1 | abandoned`: every sequence of the line below the bound is
 //! published. It starts at 0 and only grows, so what an earlier lap left is below every sequence of this one. Where each slot has a mark
@@ -12,8 +13,9 @@
 //! * a [`ReadToken`] with [`Exclusive`] access is the only token for its range.
 
 use crate::error::Error;
-use crate::ring::lines::{Lines, Place, Run, Shape, View};
-use crate::sync::{AtomicU64, Ordering, UnsafeCell, at};
+use crate::ring::lines::{Lines, Place, Shape, View};
+use crate::ring::walk::{Iter, IterMut};
+use crate::sync::{AtomicU64, Ordering, at};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -65,6 +67,20 @@ impl<T> Slots<T> {
         place
     }
 
+    /// The same for the line after `place`.
+    ///
+    /// # Safety
+    /// `shape` is that of the slots, and `place` a line of theirs.
+    #[inline(always)]
+    pub(crate) unsafe fn begin_after(&self, shape: Shape, place: Place) -> Place {
+        // SAFETY: the caller says that this is their shape.
+        let view = unsafe { self.lines.view_as(shape) };
+        // SAFETY: the caller says that it is a line of theirs.
+        let next = unsafe { view.place_after(place) };
+        view.prefetch_line(next);
+        next
+    }
+
     /// Slots for `capacity` events, which must be a power of two, filled by `event`.
     ///
     /// # Errors
@@ -92,27 +108,34 @@ impl<T> Slots<T> {
     #[inline]
     pub(crate) fn published(&self, from: u64, most: u64) -> u64 {
         let view = self.lines.view();
-        let (mut line, mut known) = (view.line_of(from), from);
-        let mut line_end = line * view.per_line();
-        while known < from + most {
-            // pairs: MARK (publish)
-            let mark = view.mark(line).load(at("mark_acquire", Ordering::Acquire));
-            let bound = mark >> 1;
-            line += 1;
-            line_end += view.per_line();
-            if bound < line_end {
-                known = known.max(bound);
-                break;
-            }
-            known = line_end;
+        match view.shape() {
+            Shape::Each => published(view.known(Shape::Each), from, most),
+            Shape::Lined => published(view.known(Shape::Lined), from, most),
         }
-        known.min(from + most) - from
     }
+}
+
+#[inline(always)]
+fn published<T>(view: View<'_, T>, from: u64, most: u64) -> u64 {
+    let end = from + most;
+    let mut line = view.line_of(from);
+    let mut start = line * view.per_line();
+    while start < end {
+        // pairs: MARK (publish)
+        let mark = view.mark(line).load(at("mark_acquire", Ordering::Acquire));
+        let line_end = start + view.per_line();
+        if mark < line_end << 1 {
+            // an earlier lap's bound is below the line
+            return (mark >> 1).clamp(start.max(from), end) - from;
+        }
+        (line, start) = (line + 1, line_end);
+    }
+    most
 }
 
 /// Whether a published sequence was abandoned, in a ring in which some are.
 #[inline]
-fn is_abandoned<T>(view: View<'_, T>, sequence: u64) -> bool {
+pub(super) fn is_abandoned<T>(view: View<'_, T>, sequence: u64) -> bool {
     let mark = view.mark(view.line_of(sequence));
     // relaxed: a reader's barrier has already acquired the mark, or a cursor that is behind it
     mark.load(Ordering::Relaxed) & ABANDONED != 0
@@ -122,7 +145,7 @@ fn is_abandoned<T>(view: View<'_, T>, sequence: u64) -> bool {
 pub(crate) struct WriteToken<'r, T> {
     view: View<'r, T>,
     range: Range<u64>,
-    /// Of the first sequence.
+    /// Of the first sequence, if there is one.
     place: Place,
 }
 
@@ -147,17 +170,17 @@ impl<'r, T> WriteToken<'r, T> {
         self.range.clone()
     }
 
-    /// Lets `write` edit the first slot, then publishes it, `before` that with one above its sequence, and gives it up. The token
-    /// must not be empty. Returns the sequence.
+    /// Lets `write` edit the only slot, then publishes it, `before` that with one above its sequence, and gives it up.
+    /// Returns the sequence.
     #[inline(always)]
-    pub(crate) fn publish_first(
+    pub(crate) fn publish_only(
         &mut self,
         write: impl FnOnce(&mut T),
         before: impl FnOnce(u64),
     ) -> u64 {
-        debug_assert!(!self.range.is_empty());
+        debug_assert_eq!(self.range.end - self.range.start, 1);
         let sequence = self.range.start;
-        // SAFETY: the place is that of the first sequence: it was when the token was minted, and this is the only time.
+        // SAFETY: the place is that of the first sequence.
         let (mark, slot) = unsafe { self.view.at_place(self.place, sequence) };
         self.view.prefetch_slot(slot);
         slot.with_mut(|slot| {
@@ -170,40 +193,35 @@ impl<'r, T> WriteToken<'r, T> {
         sequence
     }
 
-    /// Puts what `events` yields into the slots, and publishes it: whole lines at once, others event by event; `before` that
-    /// each time with one above what is then published. Ends with the slots or with the events. If `events` panics, what it had
-    /// yielded is published.
+    /// Puts `events` into the slots, and publishes line by line; `before` that each time with one above what is then published.
+    /// Ends with the slots or with the events. If an iterator panics, what it had yielded is published. `shape`: that of the slots.
     #[inline(always)]
     pub(crate) fn fill(
         &mut self,
-        mut events: impl Iterator<Item = T>,
+        shape: Shape,
+        events: &mut impl Events<T>,
         mut before: impl FnMut(u64),
     ) {
-        let (view, whole) = (self.view, self.view.per_line());
+        self.view = self.view.known(shape);
+        let whole = self.view.per_line();
         while !self.range.is_empty() {
-            let start = self.range.start;
-            let place = view.place(start);
-            view.prefetch_line(place);
-            let end = self.range.end.min(place.end());
-            let at_once = if end - start == whole { whole } else { 1 };
-            while self.range.start < end {
-                let mut filling = Filling {
-                    place,
-                    next: self.range.start,
-                    token: self,
-                    before: &mut before,
-                };
-                // a loop of constant length
-                let all = if at_once == whole {
-                    (0..whole).all(|_| filling.put(&mut events))
-                } else {
-                    filling.put(&mut events)
-                };
-                drop(filling);
-                if !all {
-                    return;
-                }
+            let count = self.range.end.min(self.place.end()) - self.range.start;
+            let mut filling = Filling {
+                next: self.range.start,
+                token: self,
+                before: &mut before,
+            };
+            // a loop of constant length
+            let all = if count == whole {
+                events.put(&mut filling, whole)
+            } else {
+                events.put(&mut filling, count)
+            };
+            drop(filling);
+            if !all {
+                return;
             }
+            self.go_on();
         }
     }
 
@@ -222,48 +240,98 @@ impl<'r, T> WriteToken<'r, T> {
     #[inline(always)]
     fn publish_all(&mut self, flag: u64) {
         while !self.range.is_empty() {
-            let line = self.view.line_of(self.range.start);
-            let bound = self.range.end.min((line + 1) * self.view.per_line());
-            publish(self.view.mark(line), bound, flag);
+            let bound = self.range.end.min(self.place.end());
+            // SAFETY: the place is that of the first sequence.
+            let (mark, _) = unsafe { self.view.at_place(self.place, self.range.start) };
+            publish(mark, bound, flag);
             self.range.start = bound;
+            self.go_on();
+        }
+    }
+
+    /// Comes after the last slot of the first line was given up.
+    #[inline(always)]
+    fn go_on(&mut self) {
+        if !self.range.is_empty() {
+            // SAFETY: the place is a line of these, from when the token was minted.
+            self.place = unsafe { self.view.place_after(self.place) };
+            self.view.prefetch_line(self.place);
         }
     }
 
     /// The slots with what was last published in them.
     pub(crate) fn iter_mut(&mut self) -> IterMut<'_, T> {
-        IterMut {
-            walk: Walk::new(self.view, &self.range, self.range.end - self.range.start),
-            borrow: PhantomData,
-        }
+        let all = self.range.end - self.range.start;
+        // SAFETY: this is the only token for its range, and it is borrowed mutably.
+        unsafe { IterMut::new(self.view, &self.range, all) }
+    }
+}
+
+/// What a claim is filled with.
+pub(crate) trait Events<T> {
+    /// How many there are; an iterator may be wrong.
+    fn left(&self) -> usize;
+
+    /// Puts the next `count` into a line, which has so many slots left; `false`: there were fewer.
+    fn put<B: FnMut(u64)>(&mut self, line: &mut Filling<'_, '_, T, B>, count: u64) -> bool;
+}
+
+/// What an iterator yields.
+pub(crate) struct Yielded<I>(pub(crate) I);
+
+impl<T, I: ExactSizeIterator<Item = T>> Events<T> for Yielded<I> {
+    #[inline(always)]
+    fn left(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    fn put<B: FnMut(u64)>(&mut self, line: &mut Filling<'_, '_, T, B>, count: u64) -> bool {
+        (0..count).all(|_| self.0.next().map(|event| line.put(event)).is_some())
+    }
+}
+
+/// Copies of what is in a slice.
+pub(crate) struct Copied<'e, T>(pub(crate) &'e [T]);
+
+impl<T: Copy> Events<T> for Copied<'_, T> {
+    #[inline(always)]
+    fn left(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    fn put<B: FnMut(u64)>(&mut self, line: &mut Filling<'_, '_, T, B>, count: u64) -> bool {
+        let Some((now, later)) = self.0.split_at_checked(count as usize) else {
+            return false;
+        };
+        now.iter().for_each(|event| line.put(*event));
+        self.0 = later;
+        true
     }
 }
 
 /// A line that is being filled: published when this is dropped, as far as it was filled.
-struct Filling<'t, 'r, T, B: FnMut(u64)> {
+pub(crate) struct Filling<'t, 'r, T, B: FnMut(u64)> {
     token: &'t mut WriteToken<'r, T>,
-    place: Place,
     /// Sequences of the token below this one are filled.
     next: u64,
     before: &'t mut B,
 }
 
 impl<T, B: FnMut(u64)> Filling<'_, '_, T, B> {
-    /// Puts one event into the next slot, which must be the token's, and in the line; `false`: there was none.
+    /// Puts an event into the next slot, which must be the token's, and in its first line.
     #[inline(always)]
-    fn put(&mut self, events: &mut impl Iterator<Item = T>) -> bool {
-        debug_assert!(self.next < self.token.range.end && self.next < self.place.end());
-        let Some(event) = events.next() else {
-            return false;
-        };
+    fn put(&mut self, event: T) {
+        debug_assert!(self.next < self.token.range.end && self.next < self.token.place.end());
         // SAFETY: the next slot is in this line.
-        let (_, slot) = unsafe { self.token.view.at_place(self.place, self.next) };
+        let (_, slot) = unsafe { self.token.view.at_place(self.token.place, self.next) };
         self.token.view.prefetch_slot(slot);
         slot.with_mut(|slot| {
             // SAFETY: this is the only token for its range, which the slot is in, and it is borrowed mutably.
             unsafe { *slot = event };
         });
         self.next += 1;
-        true
     }
 }
 
@@ -273,7 +341,7 @@ impl<T, B: FnMut(u64)> Drop for Filling<'_, '_, T, B> {
         if self.next > self.token.range.start {
             (self.before)(self.next);
             // SAFETY: the line's last sequence is in it.
-            let (mark, _) = unsafe { self.token.view.at_place(self.place, self.next - 1) };
+            let (mark, _) = unsafe { self.token.view.at_place(self.token.place, self.next - 1) };
             publish(mark, self.next, 0);
             self.token.range.start = self.next;
         }
@@ -322,38 +390,27 @@ impl<'r, T, A: Access> ReadToken<'r, T, A> {
     pub(crate) fn live(&self) -> u64 {
         self.live
     }
-
-    #[inline]
-    fn walk(&self) -> Walk<'_, T> {
-        Walk::new(self.view, &self.range, self.live)
-    }
 }
 
 impl<T: Sync> ReadToken<'_, T, Shared> {
     #[inline]
     pub(crate) fn iter(&self) -> Iter<'_, T> {
-        Iter {
-            walk: self.walk(),
-            borrow: PhantomData,
-        }
+        // SAFETY: this token covers the range, with shared access to events that are `Sync`.
+        unsafe { Iter::new(self.view, &self.range, self.live) }
     }
 }
 
 impl<T> ReadToken<'_, T, Exclusive> {
     #[inline]
     pub(crate) fn iter(&self) -> Iter<'_, T> {
-        Iter {
-            walk: self.walk(),
-            borrow: PhantomData,
-        }
+        // SAFETY: this token covers the range, with exclusive access, and stays on its thread.
+        unsafe { Iter::new(self.view, &self.range, self.live) }
     }
 
     #[inline]
     pub(crate) fn iter_mut(&mut self) -> IterMut<'_, T> {
-        IterMut {
-            walk: self.walk(),
-            borrow: PhantomData,
-        }
+        // SAFETY: this is the only token for its range, and it is borrowed mutably.
+        unsafe { IterMut::new(self.view, &self.range, self.live) }
     }
 }
 
@@ -364,216 +421,5 @@ impl<T, A: Access> Drop for ReadToken<'_, T, A> {
         for slot in self.view.slots(&self.range) {
             slot.with(|_| ());
         }
-    }
-}
-
-/// Visits the slots of a range that carry events.
-struct Walk<'r, T> {
-    view: View<'r, T>,
-    slots: Run<'r, T>,
-    /// How many of the slots left carry none.
-    abandoned: u64,
-}
-
-impl<T> Clone for Walk<'_, T> {
-    fn clone(&self) -> Self {
-        Self {
-            slots: self.slots.clone(),
-            ..*self
-        }
-    }
-}
-
-impl<'r, T> Walk<'r, T> {
-    #[inline(always)]
-    fn new(view: View<'r, T>, range: &Range<u64>, live: u64) -> Self {
-        let slots = view.slots(range);
-        Self {
-            view,
-            abandoned: slots.left() - live,
-            slots,
-        }
-    }
-
-    /// How many events are left.
-    #[inline(always)]
-    fn left(&self) -> u64 {
-        self.slots.left() - self.abandoned
-    }
-
-    #[inline(always)]
-    fn step(&mut self) -> Option<(u64, &'r UnsafeCell<T>)> {
-        loop {
-            let slot = self.slots.next()?;
-            let sequence = self.slots.sequence() - 1;
-            if self.abandoned == 0 || !is_abandoned(self.view, sequence) {
-                return Some((sequence, slot));
-            }
-            self.abandoned -= 1;
-        }
-    }
-
-    #[inline(always)]
-    fn fold<B>(mut self, init: B, mut f: impl FnMut(B, &'r UnsafeCell<T>) -> B) -> B {
-        if self.abandoned == 0 {
-            return self.slots.fold(init, f);
-        }
-        let mut folded = init;
-        while let Some((_, slot)) = self.step() {
-            folded = f(folded, slot);
-        }
-        folded
-    }
-}
-
-/// Visits events with their sequences.
-pub(crate) trait Numbered {
-    type Event;
-
-    fn next_numbered(&mut self) -> Option<(u64, Self::Event)>;
-
-    /// Whether there are more.
-    fn has_more(&self) -> bool;
-}
-
-/// Iterator over the events of a [`Batch`](crate::Batch). Its `for_each` and `fold`, and what is made of them, go through
-/// whole cache lines at a time; they are faster than a `for` loop.
-pub struct Iter<'b, T> {
-    walk: Walk<'b, T>,
-    /// It goes to other threads only where `&T` may; slots themselves may always.
-    borrow: PhantomData<&'b T>,
-}
-
-impl<'b, T> Iter<'b, T> {
-    #[inline(always)]
-    fn event(slot: &'b UnsafeCell<T>) -> &'b T {
-        slot.with(|slot| {
-            // SAFETY: the iterator borrows a read token that covers the slot: nobody writes it meanwhile, and the token's own
-            // `iter` asked for `T: Sync` or exclusive access.
-            unsafe { &*slot }
-        })
-    }
-}
-
-impl<'b, T> Numbered for Iter<'b, T> {
-    type Event = &'b T;
-
-    #[inline(always)]
-    fn next_numbered(&mut self) -> Option<(u64, &'b T)> {
-        let (sequence, slot) = self.walk.step()?;
-        Some((sequence, Self::event(slot)))
-    }
-
-    #[inline(always)]
-    fn has_more(&self) -> bool {
-        self.walk.left() > 0
-    }
-}
-
-impl<'b, T> Iterator for Iter<'b, T> {
-    type Item = &'b T;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<&'b T> {
-        self.next_numbered().map(|(_, event)| event)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.walk.left() as usize;
-        (left, Some(left))
-    }
-
-    #[inline(always)]
-    fn fold<B, F: FnMut(B, &'b T) -> B>(self, init: B, mut f: F) -> B {
-        self.walk
-            .fold(init, |folded, slot| f(folded, Self::event(slot)))
-    }
-}
-
-impl<T> ExactSizeIterator for Iter<'_, T> {}
-
-impl<T> Clone for Iter<'_, T> {
-    fn clone(&self) -> Self {
-        Self {
-            walk: self.walk.clone(),
-            borrow: PhantomData,
-        }
-    }
-}
-
-impl<T> std::fmt::Debug for Iter<'_, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Iter")
-            .field("left", &self.walk.left())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Iterator over the events of an exclusive [`Batch`](crate::Batch) or the slots of a [`Claim`](crate::Claim); as [`Iter`], it is
-/// fastest in `for_each` and `fold`.
-pub struct IterMut<'b, T> {
-    walk: Walk<'b, T>,
-    borrow: PhantomData<&'b mut T>,
-}
-
-impl<'b, T> IterMut<'b, T> {
-    #[inline(always)]
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "a cell, of which the token gives this iterator the only use"
-    )]
-    fn event(slot: &'b UnsafeCell<T>) -> &'b mut T {
-        slot.with_mut(|slot| {
-            // SAFETY: the iterator borrows, mutably, the only token for this slot, and visits each sequence once; a range
-            // is never longer than the ring, so each has a slot of its own.
-            unsafe { &mut *slot }
-        })
-    }
-}
-
-impl<'b, T> Numbered for IterMut<'b, T> {
-    type Event = &'b mut T;
-
-    #[inline(always)]
-    fn next_numbered(&mut self) -> Option<(u64, &'b mut T)> {
-        let (sequence, slot) = self.walk.step()?;
-        Some((sequence, Self::event(slot)))
-    }
-
-    #[inline(always)]
-    fn has_more(&self) -> bool {
-        self.walk.left() > 0
-    }
-}
-
-impl<'b, T> Iterator for IterMut<'b, T> {
-    type Item = &'b mut T;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<&'b mut T> {
-        self.next_numbered().map(|(_, event)| event)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.walk.left() as usize;
-        (left, Some(left))
-    }
-
-    #[inline(always)]
-    fn fold<B, F: FnMut(B, &'b mut T) -> B>(self, init: B, mut f: F) -> B {
-        self.walk
-            .fold(init, |folded, slot| f(folded, Self::event(slot)))
-    }
-}
-
-impl<T> ExactSizeIterator for IterMut<'_, T> {}
-
-impl<T> std::fmt::Debug for IterMut<'_, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IterMut")
-            .field("left", &self.walk.left())
-            .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::consumer::Batch;
 use crate::error::StageError;
-use crate::ring::slots::{Access, Exclusive, Iter, Numbered, Shared};
+use crate::ring::slots::{Access, Exclusive, Shared};
+use crate::ring::walk::{Iter, Numbered};
 use crate::sequence::Sequence;
 use crate::stage::Delivery;
 use crate::stage::thread::{Pass, Stopped};
