@@ -38,7 +38,7 @@ use std::time::Instant;
 ///
 /// **Cost**, when there is room: one store of the event and one Release store, for small events in the same cache line
 /// ([`Multi`]: a compare-and-swap before them); a full fence more while readers park now and then (see [`Wait`]). About 30
-/// instructions an event published by itself, 14 in batches ([`Multi`]: 63 and 54).
+/// instructions an event published by itself, 12 in batches ([`Multi`]: 33 and 43).
 ///
 /// ```
 /// let (mut tx, mut rx) = ringway::spsc::<u64>(4);
