@@ -289,6 +289,32 @@ fn drops_of_events_that_share_a_line() {
     });
 }
 
+/// Counts its drops; the armed one panics in its.
+#[derive(Debug, Default)]
+struct Counted(Arc<AtomicUsize>, bool);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        assert!(!self.1, "the armed one");
+    }
+}
+
+#[test]
+fn a_drop_that_panics_at_the_end_keeps_no_other_event_alive() {
+    limited(|| {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let mut made = 0;
+        let topology = Topology::single(config(8), || {
+            made += 1;
+            Counted(drops.clone(), made == 4)
+        });
+        assert!(panic_of(|| drop(topology)).contains("the armed one"));
+        assert_eq!(drops.load(Ordering::Relaxed), made);
+        assert_eq!(Arc::strong_count(&drops), 1);
+    });
+}
+
 #[test]
 fn drops_of_events_that_are_overwritten() {
     limited(|| {

@@ -181,16 +181,33 @@ fn too_large(capacity: u64, stride: usize) -> Error {
     Error::new(ErrorKind::CapacityTooLarge, text)
 }
 
-impl<T> Drop for Lines<T> {
-    fn drop(&mut self) {
-        for sequence in 0..self.made {
+impl<T> Lines<T> {
+    /// Drops the events, the last made first. If one panics, the rest is still there to be dropped.
+    fn empty(&mut self) {
+        while self.made > 0 {
+            self.made -= 1;
             let view = self.view();
-            let slot = view.slot_in(view.place(sequence), sequence);
-            // SAFETY: the first `made` slots hold an event, and nobody can reach one any more.
+            let slot = view.slot_in(view.place(self.made), self.made);
+            // SAFETY: this slot holds an event, counts as empty from now on, and nobody can reach it any more.
             unsafe { slot.drop_in_place() };
         }
-        // SAFETY: it was allocated with this layout, and is not used again. Marks need no drop.
-        unsafe { dealloc(self.first.as_ptr(), self.layout) };
+    }
+}
+
+impl<T> Drop for Lines<T> {
+    fn drop(&mut self) {
+        struct Rest<'l, T>(&'l mut Lines<T>);
+
+        impl<T> Drop for Rest<'_, T> {
+            fn drop(&mut self) {
+                self.0.empty();
+                // SAFETY: it was allocated with this layout, and is not used again. Marks need no drop.
+                unsafe { dealloc(self.0.first.as_ptr(), self.0.layout) };
+            }
+        }
+
+        // an event whose drop panics costs neither the others nor the memory
+        Rest(self).0.empty();
     }
 }
 

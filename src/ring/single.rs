@@ -135,10 +135,11 @@ impl Sequencer for SingleSequencer {
         assert!(range.start == ring.core.own_head(), "room is used at once");
         // SAFETY: as in `turn`.
         let place = unsafe { ring.slots.begin(Shape::Lined, range.start) };
-        // SAFETY: the slots of a single-producer ring are lined. This producer is the only one, and the claim borrows it mutably, so no other write token lives. Below the limit
-        // every living reader's cursor has passed what the slots held a lap ago (the limit is the least cursor plus
-        // the capacity, and cursors were read with Acquire), readers that have left touch no slot, and none reads
-        // above its barrier before the marks of `range` are stored.
+        // SAFETY: the slots of a single-producer ring are lined, and the place is that of the first. This producer is the only one, and
+        // the claim borrows it mutably, so no other write token lives. Below the limit every living reader's cursor has
+        // passed what the slots held a lap ago (the limit is the least cursor plus the capacity, and cursors were read
+        // with Acquire), readers that have left touch no slot, and none reads above its barrier before the marks of
+        // `range` are stored.
         let token = unsafe { WriteToken::mint(&ring.slots, Shape::Lined, place, range) };
         Claimed::new(self, &ring.core, token)
     }

@@ -151,8 +151,9 @@ pub(crate) struct WriteToken<'r, T> {
 
 impl<'r, T> WriteToken<'r, T> {
     /// # Safety
-    /// `shape` is that of the slots, and `place` where they have `range.start`. Until the token's sequences are published or it is dropped, no other token covers any slot of
-    /// `range`, nor will one be minted; what earlier tokens did to these slots happens before this call.
+    /// `shape` is that of the slots, and `place` where they have `range.start`. Until the token's sequences are published or it is
+    /// dropped, no other token covers any slot of `range`, nor will one be minted; what earlier tokens did to these slots
+    /// happens before this call.
     #[inline(always)]
     pub(crate) unsafe fn mint(
         slots: &'r Slots<T>,
