@@ -3,7 +3,7 @@
 
 use loom::thread::{self, yield_now};
 use loom_tests::{Model, attempt, saw, start, trying};
-use ringway::{Topology, spsc};
+use ringway::{BusConfig, Topology, spsc};
 
 /// Two events share one slot: the reader sees each of them whole, and the producer does not overwrite the first too early.
 #[test]
@@ -76,6 +76,38 @@ fn pipeline() {
         saw(format!("read {}", read.len()));
         writer.join().unwrap();
         editing.join().unwrap();
+    });
+}
+
+/// While events stream the reader goes by the producer's position, and looks at no mark.
+#[test]
+fn passed() {
+    let outcomes = &["[1, 2], then [3, 4]", "[1, 2], then [3]"];
+    Model {
+        preemptions: 3,
+        executions: 10,
+        outcomes,
+    }
+    .check(|| {
+        let config = BusConfig {
+            batch_max: 3,
+            tail_pauses: 1,
+            ..trying(4)
+        };
+        let mut topology = Topology::single(config, || 0).unwrap();
+        let (_, mut reader) = topology.stage("reader").consumer();
+        let (_bus, mut producer) = start(topology);
+        assert_eq!(producer.try_publish_slice(&[1, 2]), Ok(2));
+        let mut read = || -> Vec<i32> { reader.read().unwrap().iter().copied().collect() };
+        let first = read();
+        let writer = thread::spawn(move || {
+            for event in 3..=4 {
+                producer.try_publish(event).unwrap();
+            }
+        });
+        yield_now();
+        saw(format!("{first:?}, then {:?}", read()));
+        writer.join().unwrap();
     });
 }
 

@@ -87,7 +87,7 @@ impl<T, A: Access> Consumer<T, A> {
         self.next = range.end;
         let ring = self.reader.ring();
         let cursor = &self.reader.entry().cursor;
-        // SAFETY: the barrier saw every sequence of `range` published, or passed by every upstream stage (Acquire). No producer
+        // SAFETY: the barrier saw every sequence of `range` published, or passed by the only producer or every upstream stage (Acquire). No producer
         // writes these slots before this stage's cursor has passed them, and it stays at or below `range.start` until the
         // batch ends: the consumer is borrowed mutably so long, so no second batch of it lives. With exclusive access no
         // other stage reads or edits them meanwhile: a bus starts only if every other stage comes before or after

@@ -123,7 +123,7 @@ impl<T, A: Access> Consumer<T, A> {
     #[inline]
     fn readable(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
         self.settle();
-        self.reader.keep_distance();
+        self.reader.keep_distance(|| self.next);
         self.reader.look(self.next).or_else(|_| self.wait(deadline))
     }
 

@@ -1,10 +1,10 @@
 //! What all reading ends have in common: a barrier in front of them, an entry in the cursor table, a way to wait.
 
 use crate::error::Ended;
-use crate::ring::barrier::{Barrier, Readable, Stop, Upstream};
+use crate::ring::Ring;
+use crate::ring::barrier::{Barrier, Distance, Readable, Stop, Upstream};
 use crate::ring::cursor::Counters;
 use crate::ring::table::Entry;
-use crate::ring::{Kind, Ring};
 use crate::sync::{Arc, step};
 use crate::wait::signal::{Signal, Signals};
 use crate::wait::{Look, Waiter};
@@ -13,10 +13,6 @@ use std::time::Instant;
 
 /// The entries of the cursor table that a stage comes after, each with the name of its stage.
 pub(crate) type UpstreamNames = Box<[(usize, Box<str>)]>;
-
-/// How many times the pauses that keep a reader behind one producer it takes behind many: each line that the reader takes away
-/// delays not one store but, through the locked instruction that comes next, the whole producer.
-const MULTI_DISTANCE: u32 = 4;
 
 /// Where a reading end stands in the bus; how it waits stands beside it, so that both can be borrowed at once.
 pub(crate) struct Reader<T> {
@@ -44,10 +40,7 @@ impl<T> Reader<T> {
             [] => Upstream::Producers,
             stages => Upstream::Stages(stages.iter().map(|(index, _)| *index).collect()),
         };
-        let distance = match ring.core.kind() {
-            Kind::Single => tail_pauses,
-            Kind::Multi => tail_pauses * MULTI_DISTANCE,
-        };
+        let distance = Distance::new(ring, tail_pauses);
         Self {
             ring: ring.clone(),
             signals: signals.clone(),
@@ -118,8 +111,8 @@ impl<T> Reader<T> {
 
     /// Comes before the look of a reader that may wait: see [`Barrier::keep_distance`].
     #[inline(always)]
-    pub(crate) fn keep_distance(&self) {
-        self.barrier.keep_distance();
+    pub(crate) fn keep_distance(&self, next: impl FnOnce() -> u64) {
+        self.barrier.keep_distance(&self.ring.core, next);
     }
 
     /// How many published sequences are at `next` or above.

@@ -105,7 +105,7 @@ impl<T, A: Access> Worker<T, A> {
 
     #[inline]
     fn share(&mut self, deadline: Option<Instant>) -> Result<Share, ReadDeadlineError> {
-        self.reader.keep_distance();
+        self.reader.keep_distance(|| group(&self.reader).claimed());
         self.look().or_else(|stop| self.wait(stop, deadline))
     }
 

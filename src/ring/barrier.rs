@@ -1,10 +1,12 @@
 //! A reader's barrier: how far may it go.
 //!
-//! Behind producers it looks at marks; behind other stages, at the least of their cursors. An upstream that ended early
+//! Behind producers it looks at marks, and while events stream, at the producers' position first, which says how far it may go without
+//! coming near them; of a single producer that is proof by itself, and no mark is read. Behind other stages it looks at the least of their
+//! cursors. An upstream that ended early
 //! stands at its last position for ever: readers behind it drain to there and end. It is never skipped, since behind it slots are
 //! unpublished or still being edited.
 
-use crate::ring::{Core, Ring};
+use crate::ring::{Core, Kind, Ring};
 use crate::sync::{pause, step};
 use std::cell::Cell;
 use std::ops::Range;
@@ -52,28 +54,98 @@ pub(crate) struct Barrier {
     upstream: Upstream,
     /// The greatest position that all upstream stages are known to have passed; a group's frontier can step back.
     reached: Cell<u64>,
-    /// The last read took several events, and all there were.
+    /// The last read took several events, and all that it might.
     at_tail: Cell<bool>,
-    tail_pauses: u32,
+    /// Where a reader of a stream stops, so as to stay behind producers, for whom it was the position a while ago, less the distance.
+    stay_below: Cell<u64>,
+    /// It was so far behind then that it need not pause.
+    far: Cell<bool>,
+    distance: Distance,
+}
+
+/// What a reader of a stream keeps between itself and producers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Distance {
+    /// So many pauses it makes before it looks where they are.
+    pauses: u32,
+    /// So many of the last events it leaves alone then.
+    events: u64,
+    /// With more in front of it than this it need not pause.
+    far: u64,
+}
+
+impl Distance {
+    /// So many bytes a reader's processor fetches ahead by itself, about.
+    const FETCHED_AHEAD: usize = 1024;
+    /// How many times the pauses behind one producer a reader makes behind many: each line that it takes away
+    /// delays not one store but, through the locked instruction that comes next, the whole producer.
+    const OF_MANY: u32 = 4;
+    /// Which part of the ring that may take.
+    const PART: u64 = if cfg!(loom) { 4 } else { 32 };
+
+    /// At most what fits the ring: a small one fills while its reader pauses.
+    pub(crate) fn new<T>(ring: &Ring<T>, tail_pauses: u32) -> Self {
+        let capacity = ring.core.capacity();
+        let fitting = u32::try_from(capacity / 8).unwrap_or(u32::MAX);
+        let pauses = match ring.core.kind() {
+            Kind::Single => tail_pauses.min(fitting),
+            Kind::Multi => (tail_pauses * Self::OF_MANY).min(fitting),
+        };
+        let events = if tail_pauses == 0 {
+            0
+        } else {
+            ring.slots
+                .events_in(Self::FETCHED_AHEAD)
+                .min(capacity / Self::PART)
+        };
+        Self {
+            pauses,
+            events,
+            far: capacity / 4,
+        }
+    }
 }
 
 impl Barrier {
-    pub(crate) fn new(upstream: Upstream, tail_pauses: u32) -> Self {
+    pub(crate) fn new(upstream: Upstream, distance: Distance) -> Self {
         Self {
             upstream,
             reached: Cell::new(0),
             at_tail: Cell::new(false),
-            tail_pauses,
+            stay_below: Cell::new(0),
+            far: Cell::new(false),
+            distance,
         }
     }
 
-    /// While events stream, lets producers get ahead before it looks at the lines that they are writing: a reader at their heels
-    /// takes each line away several times. A lone event is not kept waiting.
+    /// While events stream, lets producers get ahead, and stays away from the lines that they are writing: a reader at their heels
+    /// takes each line away several times, and its processor, which fetches ahead by itself, those that come next. Where the heels are
+    /// the producers' position says. If they have not got ahead, the stream has ended, or is slow: then there is nothing to keep
+    /// away from. A lone event is not kept waiting.
     #[inline(always)]
-    pub(crate) fn keep_distance(&self) {
+    pub(crate) fn keep_distance(&self, core: &Core, next: impl FnOnce() -> u64) {
         if self.at_tail.replace(false) {
-            (0..self.tail_pauses).for_each(|_| pause());
+            self.fall_behind(core, next());
         }
+    }
+
+    #[inline(never)]
+    fn fall_behind(&self, core: &Core, next: u64) {
+        let Distance {
+            pauses,
+            events,
+            far,
+        } = self.distance;
+        if events == 0 {
+            (0..pauses).for_each(|_| pause());
+            return;
+        }
+        if !self.far.get() {
+            (0..pauses).for_each(|_| pause());
+        }
+        let end = core.passed().saturating_sub(events);
+        self.far.set(end > next + far);
+        self.stay_below.set(end);
     }
 
     /// Whether a look at `next` is worth its while now: says no only where an idle reader spends its time, right behind
@@ -99,11 +171,23 @@ impl Barrier {
         }
         match &self.upstream {
             Upstream::Producers => {
-                let count = ring.slots.published(next, most);
+                let end = self.stay_below.get();
+                let allowed = if end > next {
+                    most.min(end - next)
+                } else {
+                    most
+                };
+                let passed = end > next && ring.core.kind() == Kind::Single;
+                let count = if passed {
+                    allowed // its only producer has said so
+                } else {
+                    ring.slots.published(next, allowed)
+                };
                 if count == 0 {
                     return Err(idle(&ring.core, next, None, false));
                 }
-                self.at_tail.set(count > 1 && count < most);
+                self.at_tail
+                    .set(count > 1 && (count < most || next + count == end));
                 Ok(Readable(next..next + count))
             }
             Upstream::Stages(stages) => {

@@ -272,6 +272,11 @@ impl<'r, T> View<'r, T> {
         Lines::<T>::per_line(self.shape)
     }
 
+    /// How many slots there are in so many bytes, more or less.
+    pub(crate) fn events_in(self, bytes: usize) -> u64 {
+        bytes as u64 * self.per_line() / Lines::<T>::stride(self.shape) as u64
+    }
+
     /// The number of the line that `sequence` is in; lines are numbered on from lap to lap.
     #[inline(always)]
     pub(crate) fn line_of(self, sequence: u64) -> u64 {

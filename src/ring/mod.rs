@@ -8,7 +8,8 @@
 //!
 //! **A hand-off.** A producer proves that every reader has passed what a slot held a lap ago (cursors, Acquire), writes the
 //! event, and stores the mark of the slot's line (Release). A reader that is gated on producers loads marks (Acquire) until one
-//! says that its line is not full; one that is gated on other stages loads their cursors (Acquire). When it has finished with the
+//! says that its line is not full; far enough behind a single producer it goes by that one's position instead, which is stored
+//! between event and mark (Release). One that is gated on other stages loads their cursors (Acquire). When it has finished with the
 //! events it stores its own cursor (Release).
 //!
 //! **The end.** Closing fixes the *closing sequence*: in a multi-producer ring by a bit that an RMW sets in the claim counter, so
@@ -28,7 +29,7 @@ pub(crate) mod table;
 pub(crate) mod walk;
 
 use crate::error::Error;
-use crate::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, ring_number, step};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, at, ring_number, step};
 use crossbeam_utils::CachePadded;
 use cursor::{Counters, POSITION};
 use lines::Shape;
@@ -58,7 +59,8 @@ pub(crate) struct Ring<T> {
 
 /// The part of a ring that does not depend on the event type.
 pub(crate) struct Core {
-    /// Multi: the claim counter. Single: the published position, which its producer raises before each mark. With the closed bit.
+    /// Multi: the claim counter. Single: the published position, which its producer raises after each write, before the mark. With the
+    /// closed bit.
     head: CachePadded<AtomicU64>,
     /// Written when the bus ends; until then in everybody's cache.
     status: CachePadded<Status>,
@@ -134,6 +136,12 @@ impl Core {
     pub(crate) fn position(&self) -> u64 {
         // pairs: HEAD (claim, pass)
         self.head.load(Ordering::Acquire) & POSITION
+    }
+
+    /// The same, asked by a reader that is gated on producers: a single producer has published what is below.
+    pub(crate) fn passed(&self) -> u64 {
+        // pairs: PASSED (pass)
+        self.head.load(at("passed_acquire", Ordering::Acquire)) & POSITION
     }
 
     /// The next sequence, asked by the only producer; with the closed bit.

@@ -9,7 +9,7 @@ use crate::ring::lines::{Place, Shape};
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
 use crate::ring::slots::{Slots, WriteToken};
 use crate::ring::{Core, Ring};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, at};
 use std::ops::Range;
 
 /// The next sequence stands in `head` alone: each store more that a publication makes is one less that can wait, behind a
@@ -146,8 +146,9 @@ impl Sequencer for SingleSequencer {
 
     #[inline(always)]
     fn pass(&self, core: &Core, end: u64) {
-        // relaxed: ordered before the mark's Release store; whoever joins fences between its insertion and its look (JOIN-FENCE)
-        core.head.store(end, Ordering::Relaxed);
+        // pairs: PASSED (passed). Whoever joins fences between its insertion and its look (JOIN-FENCE)
+        core.head
+            .store(end, at("passed_release", Ordering::Release));
     }
 
     fn abandon<T>(&self, _: &Core, _: &mut WriteToken<'_, T>) {}

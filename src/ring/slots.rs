@@ -95,6 +95,11 @@ impl<T> Slots<T> {
         })
     }
 
+    /// How many slots there are in so many bytes, more or less.
+    pub(crate) fn events_in(&self, bytes: usize) -> u64 {
+        self.lines.view().events_in(bytes)
+    }
+
     /// Whether a sequence is published, for whoever then looks properly.
     #[inline(always)]
     pub(crate) fn seems_published(&self, sequence: u64) -> bool {
