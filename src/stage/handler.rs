@@ -170,6 +170,10 @@ where
 }
 
 /// Of every event, those whose key falls to this member.
+///
+/// A keyed group has no protocol of its own: each member is a consumer with a cursor of its own that passes every event, and
+/// whatever comes after the group is gated on all of these. They share only that one that fails stops the others, as a member of
+/// an unkeyed group does.
 pub(crate) struct KeyedHandling<H, F, Q> {
     pub(crate) handler: H,
     pub(crate) key: F,
