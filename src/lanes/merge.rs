@@ -295,8 +295,8 @@ mod tests {
                 batch_max: 256,
                 ..BusConfig::default()
             };
-            let hub = Arc::new(Hub::new(config, u64::default).unwrap());
-            let open = |_| LaneProducer::open(&hub).unwrap();
+            let hub = Arc::new(Hub::new(config, u64::default).expect("a valid configuration"));
+            let open = |_| LaneProducer::open(&hub).expect("memory for a lane");
             Self {
                 producers: (0..count).map(open).collect(),
                 merge: Merge::new(hub.clone()),
@@ -323,7 +323,7 @@ mod tests {
         }
 
         fn publish(&mut self, lane: usize) {
-            self.producers[lane].publish(lane as u64).unwrap();
+            self.producers[lane].publish(lane as u64).expect("open");
         }
 
         /// Whose events are read next, and how many.
@@ -336,10 +336,10 @@ mod tests {
         fn round(&mut self, events: usize) -> Vec<usize> {
             self.producers[0]
                 .publish_batch((0..events).map(|_| 0))
-                .unwrap();
+                .expect("open");
             let mut others = Vec::new();
             for _ in 0..=self.producers.len() {
-                match self.read().unwrap() {
+                match self.read().expect("the first lane has some") {
                     (0, read) => {
                         assert_eq!(read, events);
                         return others;
