@@ -9,7 +9,9 @@
 //!
 //! Exit codes: 0 all is well, 1 over budget, 2 valgrind is missing or the usage is wrong, 3 running a case or writing failed.
 
-use ringway::{BusConfig, Consumer, Exclusive, Multi, Producer, Single, Topology, Wait};
+use ringway::{
+    BusConfig, Consumer, Error, Exclusive, Multi, Producer, ProducerKind, Single, Topology, Wait,
+};
 use ringway_harness::outcome::{self, Failure, Outcome};
 use std::fmt::{self, Write as _};
 use std::hint::black_box;
@@ -44,18 +46,27 @@ type Case = fn(usize);
 const SPINNING: &str = "publish";
 const PARKING: &str = "publish, parking allowed";
 
+/// Reads and adds up all events; consumers and workers read alike, but are of no common kind.
+macro_rules! sum_up {
+    ($rx:expr, $events:expr) => {
+        let mut sum = 0;
+        for _ in (0..$events).step_by(READ) {
+            let batch = $rx.read().expect(FILLED);
+            batch.iter().for_each(|event| sum += event);
+        }
+        black_box(sum);
+    };
+}
+
 const CASES: &[(&str, Case)] = &[
     (SPINNING, |events| {
-        let (mut tx, _rx) = single::<Event>(Wait::BusySpin);
-        (0..events).for_each(|event| publish(&mut tx, event as Event));
+        one_by_one(single(Wait::BusySpin), events, |event| event);
     }),
     (PARKING, |events| {
-        let (mut tx, _rx) = single::<Event>(Wait::Adaptive);
-        (0..events).for_each(|event| publish(&mut tx, event as Event));
+        one_by_one(single(Wait::Adaptive), events, |event| event);
     }),
     ("publish, 64 bytes", |events| {
-        let (mut tx, _rx) = single::<Large>(Wait::BusySpin);
-        (0..events).for_each(|event| publish(&mut tx, [event as u64; 8]));
+        one_by_one::<Large, _>(single(Wait::BusySpin), events, |event| [event; 8]);
     }),
     ("publish_with", |events| {
         let (mut tx, _rx) = single::<Event>(Wait::BusySpin);
@@ -70,11 +81,7 @@ const CASES: &[(&str, Case)] = &[
         }
     }),
     ("publish_batch of 64", |events| {
-        let (mut tx, _rx) = single::<Event>(Wait::BusySpin);
-        for first in (0..events).step_by(BATCH) {
-            let batch = (first..first + BATCH).map(|event| event as Event);
-            tx.publish_batch(batch).expect(ROOM);
-        }
+        in_batches(single(Wait::BusySpin), events);
     }),
     ("publish_slice of 64", |events| {
         let (mut tx, _rx) = single::<Event>(Wait::BusySpin);
@@ -93,15 +100,10 @@ const CASES: &[(&str, Case)] = &[
         }
     }),
     ("multi: publish", |events| {
-        let (mut tx, _rx) = multi::<Event>(Wait::BusySpin);
-        (0..events).for_each(|event| publish(&mut tx, event as Event));
+        one_by_one(multi(Wait::BusySpin), events, |event| event);
     }),
     ("multi: publish_batch of 64", |events| {
-        let (mut tx, _rx) = multi::<Event>(Wait::BusySpin);
-        for first in (0..events).step_by(BATCH) {
-            let batch = (first..first + BATCH).map(|event| event as Event);
-            tx.publish_batch(batch).expect(ROOM);
-        }
+        in_batches(multi(Wait::BusySpin), events);
     }),
     ("read 256, for", |events| {
         let (_tx, mut rx) = filled();
@@ -115,12 +117,7 @@ const CASES: &[(&str, Case)] = &[
     }),
     ("read 256, for_each", |events| {
         let (_tx, mut rx) = filled();
-        let mut sum = 0;
-        for _ in (0..events).step_by(READ) {
-            let batch = rx.read().expect(FILLED);
-            batch.iter().for_each(|event| sum += event);
-        }
-        black_box(sum);
+        sum_up!(rx, events);
     }),
     ("read 256, drain", |events| {
         let (_tx, mut rx) = filled();
@@ -135,22 +132,12 @@ const CASES: &[(&str, Case)] = &[
     ("multi: read 256, for_each", |events| {
         let (mut tx, mut rx) = multi::<Event>(Wait::BusySpin);
         fill(&mut tx);
-        let mut sum = 0;
-        for _ in (0..events).step_by(READ) {
-            let batch = rx.read().expect(FILLED);
-            batch.iter().for_each(|event| sum += event);
-        }
-        black_box(sum);
+        sum_up!(rx, events);
     }),
     ("worker: read 256, for_each", |events| {
         let (mut tx, mut rx) = ringway::spmc::<Event>(EVENTS_MAX);
         fill(&mut tx);
-        let mut sum = 0;
-        for _ in (0..events).step_by(READ) {
-            let batch = rx.read().expect(FILLED);
-            batch.iter().for_each(|event| sum += event);
-        }
-        black_box(sum);
+        sum_up!(rx, events);
     }),
     ("publish and read, by turns", |events| {
         let (mut tx, mut rx) = single::<Event>(Wait::BusySpin);
@@ -179,37 +166,55 @@ fn config(wait: Wait) -> BusConfig {
     }
 }
 
-fn single<T: Default + Send + Sync + 'static>(
-    wait: Wait,
-) -> (Producer<T, Single>, Consumer<T, Exclusive>) {
-    let mut topology = Topology::single(config(wait), T::default).expect("a valid configuration");
-    let (_, consumer) = topology.stage("consumer").consumer_mut();
-    let (_, producer) = topology.start().expect("a valid topology");
-    (producer, consumer)
+type Ends<T, K> = (Producer<T, K>, Consumer<T, Exclusive>);
+
+fn single<T: Default + Send + 'static>(wait: Wait) -> Ends<T, Single> {
+    ends(Topology::single(config(wait), T::default))
 }
 
-fn multi<T: Default + Send + Sync + 'static>(
-    wait: Wait,
-) -> (Producer<T, Multi>, Consumer<T, Exclusive>) {
-    let mut topology = Topology::multi(config(wait), T::default).expect("a valid configuration");
+fn multi<T: Default + Send + 'static>(wait: Wait) -> Ends<T, Multi> {
+    ends(Topology::multi(config(wait), T::default))
+}
+
+fn ends<T: Send + 'static, K: ProducerKind>(topology: Result<Topology<T, K>, Error>) -> Ends<T, K> {
+    let mut topology = topology.expect("a valid configuration");
     let (_, consumer) = topology.stage("consumer").consumer_mut();
     let (_, producer) = topology.start().expect("a valid topology");
     (producer, consumer)
 }
 
 #[inline(always)]
-fn publish<T, K: ringway::ProducerKind>(producer: &mut Producer<T, K>, event: T) {
+fn publish<T, K: ProducerKind>(producer: &mut Producer<T, K>, event: T) {
     if producer.publish(event).is_err() {
         unreachable!("{ROOM}");
     }
 }
 
+/// Publishes events one by one; nobody reads them.
+#[inline(always)]
+fn one_by_one<T, K: ProducerKind>(
+    (mut tx, _rx): Ends<T, K>,
+    events: usize,
+    event: impl Fn(u64) -> T,
+) {
+    (0..events).for_each(|number| publish(&mut tx, event(number as u64)));
+}
+
+/// The same in batches.
+#[inline(always)]
+fn in_batches<K: ProducerKind>((mut tx, _rx): Ends<Event, K>, events: usize) {
+    for first in (0..events).step_by(BATCH) {
+        let batch = (first..first + BATCH).map(|event| event as Event);
+        tx.publish_batch(batch).expect(ROOM);
+    }
+}
+
 /// Each event is its own sequence.
-fn fill<K: ringway::ProducerKind>(producer: &mut Producer<Event, K>) {
+fn fill<K: ProducerKind>(producer: &mut Producer<Event, K>) {
     (0..EVENTS_MAX).for_each(|event| publish(producer, event as Event));
 }
 
-fn filled() -> (Producer<Event>, Consumer<Event, Exclusive>) {
+fn filled() -> Ends<Event, Single> {
     let (mut producer, consumer) = single(Wait::BusySpin);
     fill(&mut producer);
     (producer, consumer)

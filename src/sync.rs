@@ -96,16 +96,25 @@ mod imp {
         std::sync::atomic::compiler_fence(Ordering::SeqCst);
     }
 
+    /// It was refused after it had been granted.
+    static BARRIER_REFUSED: AtomicBool = AtomicBool::new(false);
+
     /// Whether the system has [`barrier_everywhere`]: asked once. Containers may refuse it.
     pub(crate) fn has_barrier_everywhere() -> bool {
         static REGISTERED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-        *REGISTERED.get_or_init(barrier::register)
+        // relaxed: a hint: who does not see it is refused too
+        *REGISTERED.get_or_init(barrier::register) && !BARRIER_REFUSED.load(Ordering::Relaxed)
     }
 
     /// A sequentially consistent fence in every thread of the process at once, at some moment during this call.
-    /// `false`: the system refuses it.
+    /// `false`: the system refuses it; then nobody need ask again.
     pub(crate) fn barrier_everywhere() -> bool {
-        has_barrier_everywhere() && barrier::put()
+        let done = has_barrier_everywhere() && barrier::put();
+        if !done {
+            // relaxed: as above
+            BARRIER_REFUSED.store(true, Ordering::Relaxed);
+        }
+        done
     }
 
     /// `membarrier`: interrupts each core on which a thread of the process runs; the others pass a fence when they run again.

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 const ARMED: u8 = 1;
 const FENCED: u8 = 2;
 const SETTLED: u8 = 4;
+const REFUSED: u8 = 8;
 
 /// A rule that is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,10 @@ enum Broken {
     AnyoneSettles,
     /// A word is calmed before it is settled.
     CalmsUnsettled,
+    /// A sleeper that is refused the barrier settles the word as if it had been put.
+    SettlesRefused,
+    /// A word is calmed though the barrier was refused.
+    CalmsRefused,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,6 +49,19 @@ struct State {
     sleepers: Vec<Sleeper>,
     /// Step, and the word as it was.
     calmers: Vec<(u8, u8)>,
+    system: System,
+}
+
+/// How the system treats those who want a barrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum System {
+    Grants,
+    /// From now on, for ever.
+    Refuses,
+    /// Somebody knows: the grace runs.
+    Refused,
+    /// Whatever was stored before the grace is seen by all.
+    GraceIsOver,
 }
 
 impl State {
@@ -105,6 +123,9 @@ impl State {
                 3
             }
             3 if sleeper.before & SETTLED != 0 => 5,
+            3 if self.system == System::GraceIsOver => 4,
+            3 if self.system != System::Grants && broken == Broken::SettlesRefused => 4,
+            3 if self.system != System::Grants => 7,
             3 => {
                 if broken != Broken::NoBarrier {
                     self.drain(true);
@@ -118,6 +139,18 @@ impl State {
             }
             5 => 6,
             6 if sleeper.woken => 0,
+            7 => {
+                self.word |= FENCED | REFUSED;
+                8
+            }
+            8 => {
+                if self.system == System::Refuses {
+                    self.system = System::Refused;
+                }
+                // a nap, after which it looks by itself
+                sleeper.registered = false;
+                0
+            }
             step => step,
         };
         self.sleepers[index] = sleeper;
@@ -126,12 +159,13 @@ impl State {
     fn calm(&mut self, index: usize, broken: Broken) {
         let (step, seen) = self.calmers[index];
         let may = self.word & ARMED == 0
+            && (self.word & REFUSED == 0 || broken == Broken::CalmsRefused)
             && (self.word & SETTLED != 0 || broken == Broken::CalmsUnsettled);
         self.calmers[index] = match step {
             0 => (if may { 1 } else { 9 }, self.word),
             1 => {
                 if self.word == seen {
-                    self.word &= !(FENCED | SETTLED);
+                    self.word &= !(FENCED | SETTLED | REFUSED);
                 }
                 (9, 0)
             }
@@ -140,8 +174,12 @@ impl State {
     }
 }
 
-/// Whether some interleaving leaves a sleeper asleep for ever.
-fn loses_a_wake_up(sleepers: usize, calmers: usize, events: u8, broken: Broken) -> bool {
+/// Whether some interleaving leaves a sleeper asleep for ever. `refuses`: the system may begin to refuse barriers at any moment.
+fn loses_a_wake_up(
+    (sleepers, calmers, events): (usize, usize, u8),
+    refuses: bool,
+    broken: Broken,
+) -> bool {
     let start = State {
         word: 0,
         published: 0,
@@ -151,6 +189,7 @@ fn loses_a_wake_up(sleepers: usize, calmers: usize, events: u8, broken: Broken) 
         },
         sleepers: vec![Sleeper::default(); sleepers],
         calmers: vec![(0, 0); calmers],
+        system: System::Grants,
     };
     let (mut seen, mut todo) = (HashSet::from([start.clone()]), vec![start]);
     while let Some(state) = todo.pop() {
@@ -166,6 +205,14 @@ fn loses_a_wake_up(sleepers: usize, calmers: usize, events: u8, broken: Broken) 
             }
         };
         go(&|state| state.drain(false));
+        match state.system {
+            System::Grants if refuses => go(&|state| state.system = System::Refuses),
+            System::Refused => go(&|state| {
+                state.drain(true);
+                state.system = System::GraceIsOver;
+            }),
+            _ => {}
+        }
         if state.publisher.event <= events {
             go(&State::publish);
         }
@@ -178,20 +225,32 @@ fn loses_a_wake_up(sleepers: usize, calmers: usize, events: u8, broken: Broken) 
     false
 }
 
+// how many sleepers, calmers and events
+
 #[test]
 fn no_wake_up_is_lost() {
-    for (sleepers, calmers, events) in [(1, 0, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (3, 1, 1)] {
-        assert!(!loses_a_wake_up(sleepers, calmers, events, Broken::None));
+    for sizes in [(1, 0, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (3, 1, 1)] {
+        assert!(!loses_a_wake_up(sizes, false, Broken::None));
+    }
+}
+
+#[test]
+fn no_wake_up_is_lost_where_the_system_begins_to_refuse() {
+    for sizes in [(1, 0, 1), (1, 1, 2), (2, 1, 1)] {
+        assert!(!loses_a_wake_up(sizes, true, Broken::None));
     }
 }
 
 #[test]
 fn each_rule_is_needed() {
-    for broken in [
-        Broken::NoBarrier,
-        Broken::AnyoneSettles,
-        Broken::CalmsUnsettled,
+    for (broken, refuses) in [
+        (Broken::NoBarrier, false),
+        (Broken::AnyoneSettles, false),
+        (Broken::CalmsUnsettled, false),
+        (Broken::SettlesRefused, true),
+        (Broken::CalmsRefused, true),
     ] {
-        assert!(loses_a_wake_up(2, 2, 2, broken), "{broken:?} went unseen");
+        let lost = loses_a_wake_up((2, 2, 2), refuses, broken);
+        assert!(lost, "{broken:?} went unseen");
     }
 }

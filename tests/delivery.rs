@@ -6,14 +6,12 @@
 
 mod common;
 
-use common::{Census, Counted, later, limited, numbers, rest, soon};
+use common::{CAPACITIES, Census, Counted, later, limited, numbers, rest, soon};
 use ringway::{
     ClaimError, Consumer, Ended, Exclusive, Producer, ProducerKind, PublishDeadlineError,
     ReadDeadlineError, TryPublishError, TryReadError, mpmc, mpsc, spmc, spsc,
 };
 use std::time::Instant;
-
-const CAPACITIES: [usize; 5] = [1, 2, 3, 4, 64];
 
 fn every_verb_publishes<K: ProducerKind>(
     mut tx: Producer<u64, K>,

@@ -4,7 +4,7 @@ mod common;
 
 use common::executor::{Pool, bell, block_on, poll_once};
 use common::payload::silent_panic;
-use common::{Census, Random, later, limited, numbers, panic_of, seeded, soon};
+use common::{Census, Random, later, limited, numbers, panic_of, seeded, soon, waiting};
 use ringway::{
     BusConfig, ClaimError, Ended, ErrorKind, LaneConsumer, LaneProducer, PublishDeadlineError,
     PublishError, ReadDeadlineError, TryPublishError, TryReadError, Wait, lanes, lanes_with,
@@ -21,14 +21,6 @@ fn rest<T: Default>(rx: &mut LaneConsumer<T>) -> Vec<T> {
         all.extend(batch.drain());
     }
     all
-}
-
-fn waiting(capacity: usize, wait: Wait) -> BusConfig {
-    BusConfig {
-        capacity,
-        wait,
-        ..BusConfig::default()
-    }
 }
 
 mod verbs {

@@ -6,21 +6,13 @@
 
 mod common;
 
-use common::{Log, config, later, limited, numbers, soon};
+use common::{Log, STRATEGIES, config, later, limited, numbers, soon};
 use ringway::{
     BusConfig, Claim, ClaimError, Multi, Producer, ProducerKind, PublishDeadlineError,
     PublishError, Topology, TryPublishError, Wait, mpmc, mpsc, spsc,
 };
 use std::sync::{Barrier, mpsc as channel};
 use std::thread;
-
-const STRATEGIES: [Wait; 5] = [
-    Wait::BusySpin,
-    Wait::Yield,
-    Wait::backoff(),
-    Wait::Park,
-    Wait::Adaptive,
-];
 
 fn refuses_in_every_way<K: ProducerKind>(tx: &mut Producer<u64, K>) {
     assert_eq!(tx.free(), 0);

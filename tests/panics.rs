@@ -8,6 +8,7 @@
 mod common;
 
 use common::executor::{bell, poll_once};
+use common::payload::silent_panic;
 use common::{Log, config, limited, numbers, panic_of, rest};
 use ringway::{BusConfig, Consumer, Exclusive, Producer, ProducerKind, Topology, mpsc, spsc};
 use std::hash::{Hash, Hasher};
@@ -535,6 +536,38 @@ fn keys_and_their_hashes() {
         let mut seen = log.take();
         seen.sort_unstable();
         assert_eq!(seen, [0, 1, 2, 4, 6, 7, 8, 9]);
+    });
+}
+
+/// Under `Skip` the last event that a member gets of a batch is the end of it, whatever comes after it.
+#[test]
+fn keys_at_the_end_of_a_batch() {
+    limited(|| {
+        for bad in 0_u32..1 << 6 {
+            let log = Log::new();
+            let mut topology = Topology::single(config(8), || 0).unwrap();
+            let (gate, mut open) = topology.stage("gate").consumer();
+            let group = (topology.stage("keyed").after([gate])).on_panic(ringway::OnPanic::Skip);
+            let key = move |event: &u64| {
+                (bad >> event & 1 == 1).then(silent_panic);
+            };
+            group.share_by(1, key, |_| {
+                let log = log.clone();
+                move |event: &u64, at: ringway::Delivery| log.push((*event, at.end_of_batch))
+            });
+            let (bus, mut producer) = topology.start().unwrap();
+            producer.publish_batch(numbers(0..6)).unwrap();
+            drop(open.read().unwrap()); // all at once
+            drop((producer, open));
+            common::until(|| bus.stats().stages[1].ended);
+            assert_eq!(bus.stats().stages[1].failures, u64::from(bad.count_ones()));
+            bus.shutdown().unwrap();
+            let good: Vec<u64> = (0..6).filter(|event| bad >> event & 1 == 0).collect();
+            let expected = good
+                .iter()
+                .map(|event| (*event, good.last() == Some(event)));
+            assert!(log.take().into_iter().eq(expected), "bad: {bad:b}");
+        }
     });
 }
 

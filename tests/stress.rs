@@ -5,8 +5,10 @@
 mod common;
 
 use common::payload::{Id, Payload};
-use common::script::{Progress, Script, Seen, exactly_once, in_order_of_producers};
-use common::{Log, Random, later, limited, seeded};
+use common::script::{Progress, Script, Seen, exactly_once, ids, in_order_of_producers};
+use common::{
+    CAPACITIES, Log, Random, STRATEGIES, bearable, config, later, limited, seeded, waiting,
+};
 use ringway::{
     BusConfig, Consumer, Delivery, Multi, Producer, ProducerKind, Single, Stage, Topology, Wait,
     Worker,
@@ -14,14 +16,6 @@ use ringway::{
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
-const STRATEGIES: [Wait; 5] = [
-    Wait::Adaptive,
-    Wait::Park,
-    Wait::backoff(),
-    Wait::Yield,
-    Wait::BusySpin,
-];
-const CAPACITIES: [usize; 5] = [1, 2, 3, 4, 64];
 /// The stages that each see every event, and say how far they are.
 const DIAMOND: [&str; 3] = ["left", "right", "join"];
 
@@ -40,17 +34,11 @@ struct Case {
 
 impl Case {
     fn new(random: &mut Random, wait: Wait, capacity: usize) -> Self {
-        // spinners on too few cores take turns of milliseconds for every hand-off
-        let events = if wait == Wait::BusySpin {
-            (4 * capacity as u64).min(40)
-        } else {
-            120
-        };
         Self {
             wait,
             capacity,
             batch_max: 1 + random.below(2 * capacity as u64) as usize,
-            events,
+            events: bearable(120, capacity, wait),
             random: random.fork(),
             progress: Progress::default(),
             stages: Vec::new(),
@@ -60,10 +48,8 @@ impl Case {
 
     fn config(&self) -> BusConfig {
         BusConfig {
-            capacity: self.capacity,
-            wait: self.wait,
             batch_max: self.batch_max,
-            ..BusConfig::default()
+            ..waiting(self.capacity, self.wait)
         }
     }
 
@@ -243,7 +229,7 @@ fn check_diamond(case: &Case) {
         left.is_sorted_by(|one, next| one.0 < next.0),
         "in the order of sequences"
     );
-    in_order_of_producers(&left);
+    in_order_of_producers(&ids(&left));
     assert_eq!(left, right, "one total order for all");
     assert_eq!(left, join);
 }
@@ -294,18 +280,9 @@ fn editing_chain<K: ProducerKind>(case: &mut Case, topology: &mut Topology<Paylo
 }
 
 fn check_chain(case: &Case) {
-    let [first, end] = ["edit", "end"].map(|stage| {
-        case.take(stage)
-            .into_iter()
-            .map(|(_, id)| id)
-            .collect::<Vec<_>>()
-    });
+    let [first, end] = ["edit", "end"].map(|stage| ids(&case.take(stage)));
     assert_eq!(first, end);
-    in_order_of_producers(&case_order(&first));
-}
-
-fn case_order(ids: &[Id]) -> Vec<(u64, Id)> {
-    (0..).zip(ids.iter().copied()).collect()
+    in_order_of_producers(&first);
 }
 
 #[test]
@@ -360,7 +337,7 @@ fn check_shared(case: &Case) {
     let [mut shared, behind] = ["shared", "behind"].map(|stage| case.take(stage));
     shared.sort_unstable();
     assert_eq!(shared, behind, "the same sequences for the same events");
-    in_order_of_producers(&behind);
+    in_order_of_producers(&ids(&behind));
 }
 
 #[test]
@@ -410,7 +387,7 @@ fn check_keyed(case: &Case) {
     }
     keyed.sort_unstable();
     assert_eq!(keyed, behind);
-    in_order_of_producers(&behind);
+    in_order_of_producers(&ids(&behind));
 }
 
 #[test]
@@ -444,26 +421,19 @@ fn workers_that_come_and_go_and_forget() {
         |mut case| {
             let mut topology = single(&case);
             workers(&mut case, &mut topology);
-            in_order_of_producers(&case.run(topology, None).take("behind"));
+            in_order_of_producers(&ids(&case.run(topology, None).take("behind")));
         },
         |mut case| {
             let mut topology = multi(&case);
             workers(&mut case, &mut topology);
-            in_order_of_producers(&case.run(topology, CLONE).take("behind"));
+            in_order_of_producers(&ids(&case.run(topology, CLONE).take("behind")));
         },
     );
 }
 
 /// Producers at full speed when somebody closes the bus: how many events were accepted, and how many delivered.
 fn close_under_load(random: &mut Random) {
-    let mut topology = Topology::multi(
-        BusConfig {
-            capacity: 64,
-            ..BusConfig::default()
-        },
-        || 0_u64,
-    )
-    .expect("valid");
+    let mut topology = Topology::multi(config(64), || 0_u64).expect("valid");
     let delivered = Log::new();
     let (all, ready) = (delivered.clone(), delivered.clone());
     topology

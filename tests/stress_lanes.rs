@@ -5,27 +5,12 @@ mod common;
 
 use common::executor::block_on;
 use common::payload::{Id, Payload, silent_panic};
-use common::{Census, Log, Random, later, limited, seeded, until};
+use common::script::in_order_of_producers;
+use common::{Census, Log, Random, STRATEGIES, later, limited, seeded, until, waiting};
 use ringway::{BusConfig, LaneConsumer, LaneProducer, TryReadError, Wait, lanes, lanes_with};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-
-fn waiting(capacity: usize, wait: Wait) -> BusConfig {
-    BusConfig {
-        capacity,
-        wait,
-        ..BusConfig::default()
-    }
-}
-
-const STRATEGIES: [Wait; 5] = [
-    Wait::Adaptive,
-    Wait::Park,
-    Wait::backoff(),
-    Wait::Yield,
-    Wait::BusySpin,
-];
 
 /// Publishes some events, by some verb; how many.
 fn publish_some(tx: &mut LaneProducer<Payload>, from: Id, left: u64, random: &mut Random) -> u64 {
@@ -148,17 +133,6 @@ fn consume(rx: &mut LaneConsumer<Payload>, random: &mut Random) -> Vec<Id> {
     }
 }
 
-/// Every producer's events are there, each once and in order.
-fn check(seen: &[Id], total: u64) {
-    assert_eq!(seen.len() as u64, total);
-    let mut next = std::collections::HashMap::new();
-    for id in seen {
-        let next = next.entry(id.producer).or_insert(0);
-        assert_eq!(id.count, *next, "of producer {}", id.producer);
-        *next += 1;
-    }
-}
-
 fn case(wait: Wait, producers: u64, capacity: usize, events: u64, random: &mut Random) {
     let config = BusConfig {
         batch_max: 1 + random.below(8) as usize,
@@ -178,7 +152,8 @@ fn case(wait: Wait, producers: u64, capacity: usize, events: u64, random: &mut R
         publisher.join().expect("it found nothing wrong");
     }
     assert_eq!(counts.take().into_iter().sum::<u64>(), producers * events);
-    check(&seen, producers * events);
+    assert_eq!(seen.len() as u64, producers * events);
+    in_order_of_producers(&seen);
 }
 
 #[test]

@@ -4,22 +4,15 @@
 mod common;
 
 use common::payload::Payload;
-use common::script::{Script, Seen, exactly_once, in_order_of_producers};
-use common::{Census, Counted, Log, Random, later, limited, seeded};
+use common::script::{Script, Seen, exactly_once, ids, in_order_of_producers};
+use common::{
+    CAPACITIES, Census, Counted, Log, Random, STRATEGIES, bearable, later, limited, seeded,
+};
 use ringway::{
     Batch, Ended, Exclusive, Multi, Producer, ProducerKind, ReadDeadlineError, Wait, mpmc, mpsc,
     spmc, spsc,
 };
 use std::thread;
-
-const STRATEGIES: [Wait; 5] = [
-    Wait::Adaptive,
-    Wait::Park,
-    Wait::backoff(),
-    Wait::Yield,
-    Wait::BusySpin,
-];
-const CAPACITIES: [usize; 5] = [1, 2, 3, 4, 64];
 
 /// Takes a batch in one of the ways there are; its events are never seen again.
 fn take(mut batch: Batch<'_, Payload, Exclusive>, seen: &Seen, random: &mut Random) {
@@ -67,11 +60,7 @@ fn everywhere(name: &str, case: fn(Wait, usize, u64, &mut Random)) {
     seeded(name, |mut random| {
         for wait in STRATEGIES {
             for capacity in CAPACITIES {
-                let events = if wait == Wait::BusySpin {
-                    (4 * capacity as u64).min(40)
-                } else {
-                    150
-                };
+                let events = bearable(150, capacity, wait);
                 let mut random = random.fork();
                 limited(move || case(wait, capacity, events, &mut random));
             }
@@ -101,7 +90,7 @@ fn one_reader<K: ProducerKind>(
         .into_iter()
         .for_each(|publisher| publisher.join().expect("it found nothing wrong"));
     exactly_once("the reader", &seen, count, events);
-    in_order_of_producers(&seen.take());
+    in_order_of_producers(&ids(&seen.take()));
 }
 
 #[test]

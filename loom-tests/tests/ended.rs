@@ -233,6 +233,45 @@ fn sibling_of_one_that_fails() {
     });
 }
 
+/// A member of a keyed group fails while its sibling, which has a cursor of its own, is busy or asleep: the sibling stops, and what
+/// comes after the group gets what both have passed, and ends.
+#[test]
+fn keyed_sibling_of_one_that_fails() {
+    let outcomes = &["read [1]", "read []"];
+    Model {
+        preemptions: 1,
+        executions: 1000,
+        outcomes,
+    }
+    .check(|| {
+        let config = BusConfig {
+            on_panic: OnPanic::Retire,
+            stages_max: 3,
+            ..parking(2)
+        };
+        let mut topology = Topology::single(config, || 0).unwrap();
+        let group = topology.stage("group").share_by(
+            2,
+            |event: &u64| *event,
+            |_| {
+                |event: &u64, _| {
+                    if *event == 2 {
+                        resume_unwind(Box::new("fails"));
+                    }
+                }
+            },
+        );
+        let (_, mut next) = topology.stage("next").after([group]).consumer();
+        let (bus, _producer, stages) = start_managed(topology, &[1, 2]);
+        let (read, ended) = read_all(&mut next);
+        assert_eq!(ended, upstream("group"));
+        assert!([1].starts_with(&read), "read {read:?}");
+        saw(format!("read {read:?}"));
+        stages.into_iter().for_each(|stage| stage.join().unwrap());
+        assert!(bus.stats().stages[0].ended);
+    });
+}
+
 /// The last reader leaves while one producer writes: no other gets a claim for that slot.
 #[test]
 fn last_reader_closes() {

@@ -46,7 +46,7 @@ pub(super) struct Merge<T> {
 
 struct Known<T> {
     consumer: Consumer<T, Exclusive>,
-    /// In which round this lane last gave a batch, or became active.
+    /// In which round this lane last gave a batch, or became known.
     gave: u64,
 }
 
@@ -156,15 +156,10 @@ impl<T> Merge<T> {
             self.probe -= 1;
             if self.lanes[self.idle[self.probe]].consumer.look().is_some() {
                 let lane = self.idle.swap_remove(self.probe);
-                self.activate(lane);
+                self.active.push(lane);
             }
         }
         self.active.len() > before
-    }
-
-    fn activate(&mut self, lane: usize) {
-        self.lanes[lane].gave = self.rounds;
-        self.active.push(lane);
     }
 
     /// Looks at every lane there is.
@@ -198,7 +193,7 @@ impl<T> Merge<T> {
         };
         if let Some(at) = self.idle.iter().position(|&idle| idle == lane) {
             self.idle.swap_remove(at);
-            self.activate(lane);
+            self.active.push(lane);
         } else if let Some(at) = self.active.iter().position(|&active| active == lane) {
             self.turn = at + 1;
         }
@@ -277,5 +272,239 @@ impl<T> Drop for Merge<T> {
             self.lanes.clear();
             self.hub.abandon();
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::config::BusConfig;
+    use crate::lanes::LaneProducer;
+    use crate::producer::{Producer, Single};
+
+    /// Lanes with their consumer's side; lane 0 is the one that is busy.
+    struct Lanes {
+        producers: Vec<LaneProducer<u64>>,
+        merge: Merge<u64>,
+    }
+
+    impl Lanes {
+        fn new(count: usize) -> Self {
+            let config = BusConfig {
+                capacity: 256,
+                batch_max: 256,
+                ..BusConfig::default()
+            };
+            let hub = Arc::new(Hub::new(config, u64::default).expect("a valid configuration"));
+            let open = |_| LaneProducer::open(&hub).expect("memory for a lane");
+            Self {
+                producers: (0..count).map(open).collect(),
+                merge: Merge::new(hub.clone()),
+            }
+        }
+
+        /// The same; all but the first are idle.
+        fn idle(count: usize) -> Self {
+            let mut lanes = Self::new(count);
+            lanes.until_idle(count - 1);
+            lanes
+        }
+
+        /// Reads of the first lane until so many are idle; how many rounds that took.
+        fn until_idle(&mut self, count: usize) -> u64 {
+            let before = self.merge.rounds;
+            for _ in 0..3 * IDLE_ROUNDS {
+                if self.merge.idle.len() == count {
+                    return self.merge.rounds - before;
+                }
+                self.round(1);
+            }
+            panic!("idle lanes are {:?}", self.merge.idle);
+        }
+
+        fn publish(&mut self, lane: usize) {
+            self.producers[lane].publish(lane as u64).expect("open");
+        }
+
+        /// Whose events are read next, and how many.
+        fn read(&mut self) -> Option<(usize, usize)> {
+            let found = self.merge.look(false).ok()?;
+            Some((found.0, self.merge.take(found).len()))
+        }
+
+        /// What is read from the first lane's batch of so many events up to its next one, without that.
+        fn round(&mut self, events: usize) -> Vec<usize> {
+            self.producers[0]
+                .publish_batch((0..events).map(|_| 0))
+                .expect("open");
+            let mut others = Vec::new();
+            for _ in 0..=self.producers.len() {
+                match self.read().expect("the first lane has some") {
+                    (0, read) => {
+                        assert_eq!(read, events);
+                        return others;
+                    }
+                    (lane, _) => others.push(lane),
+                }
+            }
+            panic!("the first lane was passed over: {others:?}");
+        }
+    }
+
+    #[test]
+    fn a_lane_falls_idle_after_so_many_rounds_without_anything() {
+        let mut lanes = Lanes::new(3);
+        lanes.publish(1);
+        lanes.round(1);
+        lanes.until_idle(2);
+        assert_eq!(lanes.merge.idle, [1, 2]);
+        assert_eq!(lanes.merge.active, [0]);
+        // the one after that was under way when this was seen
+        assert_eq!(lanes.merge.rounds, IDLE_ROUNDS + 1 + 1);
+    }
+
+    #[test]
+    fn rounds_that_give_nothing_make_no_lane_idle() {
+        let mut lanes = Lanes::new(3);
+        for _ in 0..3 * IDLE_ROUNDS {
+            assert_eq!(lanes.read(), None);
+        }
+        assert_eq!((lanes.merge.rounds, lanes.merge.idle.len()), (0, 0));
+    }
+
+    #[test]
+    fn each_round_finds_one_idle_lane_wherever_the_probe_stands() {
+        for idle in 1..6 {
+            for probe in 0..2 * idle + 2 {
+                let mut lanes = Lanes::idle(idle + 1);
+                lanes.merge.probe = probe;
+                (1..=idle).for_each(|lane| lanes.publish(lane));
+                let mut found = Vec::new();
+                lanes.round(1); // the probe comes after the first lane's batch
+                for _ in 0..idle {
+                    let now = lanes.round(1);
+                    assert_eq!(now.len(), 1, "{idle} idle, the probe at {probe}");
+                    found.extend(now);
+                }
+                found.sort_unstable();
+                assert_eq!(found, (1..=idle).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn a_probe_more_for_so_many_events_none_of_which_is_counted_twice() {
+        let mut lanes = Lanes::idle(9);
+        lanes.merge.unprobed = 0;
+        let mut expected = 0;
+        for events in [1, 63, 64, 40, 40, 40, 200, 1, 255, 128] {
+            let before = lanes.merge.probe;
+            expected += events as u64;
+            lanes.round(events);
+            assert_eq!(lanes.read(), None, "which ends the round");
+            // one at the end of the round before, which gave nothing
+            let probes = 1 + 1 + expected / EVENTS_A_PROBE;
+            expected %= EVENTS_A_PROBE;
+            let moved = (before + 16 - lanes.merge.probe) as u64;
+            assert_eq!(moved % 8, probes % 8, "{events} events");
+        }
+    }
+
+    #[test]
+    fn an_idle_lane_that_had_something_is_active_as_long_as_any_other() {
+        let mut lanes = Lanes::idle(3);
+        (1..3).for_each(|lane| lanes.publish(lane));
+        (0..3).for_each(|_| drop(lanes.round(1)));
+        assert_eq!(lanes.merge.idle, []);
+        assert!((IDLE_ROUNDS..IDLE_ROUNDS + 2).contains(&lanes.until_idle(2)));
+    }
+
+    #[test]
+    fn a_search_finds_any_lane() {
+        let count = 2 * IDLE_AT_ONCE + 2;
+        for lane in 0..count {
+            let mut lanes = Lanes::idle(count);
+            lanes.publish(lane);
+            assert_eq!(lanes.read(), Some((lane, 1)));
+            assert!(lanes.merge.active.contains(&lane) && !lanes.merge.idle.contains(&lane));
+            assert_eq!(lanes.read(), None);
+            assert_eq!(
+                lanes.merge.active.len() + lanes.merge.idle.len(),
+                count,
+                "each lane is one or the other"
+            );
+        }
+    }
+
+    #[test]
+    fn after_a_search_it_is_the_next_lanes_turn() {
+        let mut lanes = Lanes::new(3);
+        assert_eq!(lanes.read(), None);
+        (0..3).for_each(|lane| lanes.publish(lane));
+        let found = lanes.merge.search().unwrap();
+        assert_eq!(found.0, 0);
+        drop(lanes.merge.take(found));
+        lanes.publish(0);
+        let read: Vec<_> = (0..3).map(|_| lanes.read().unwrap().0).collect();
+        assert_eq!(read, [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_probe_tells_whether_it_found_any() {
+        let mut lanes = Lanes::idle(4);
+        assert!(!lanes.merge.probe(3));
+        lanes.publish(2);
+        assert!(lanes.merge.probe(3));
+        assert_eq!(lanes.merge.idle.len(), 2);
+    }
+
+    #[test]
+    fn a_lane_opened_while_another_is_busy_is_as_active_as_any() {
+        let mut lanes = Lanes::new(1);
+        (0..2 * IDLE_ROUNDS).for_each(|_| drop(lanes.round(1)));
+        let hub = lanes.merge.hub.clone();
+        lanes.producers.push(LaneProducer::open(&hub).unwrap());
+        lanes.round(1); // the round that was under way
+        assert_eq!(lanes.merge.active, [0, 1]);
+        assert!((IDLE_ROUNDS..IDLE_ROUNDS + 3).contains(&lanes.until_idle(1)));
+    }
+
+    #[test]
+    fn a_forgotten_batch_of_any_lane_is_freed() {
+        let mut lanes = Lanes::new(3);
+        for lane in [0, 2, 1, 0] {
+            lanes.publish(lane);
+            let found = lanes.merge.look(false).unwrap();
+            assert_eq!(found.0, lane);
+            std::mem::forget(lanes.merge.take(found));
+            assert_eq!(lanes.producers[lane].free(), 255);
+            lanes.merge.settle();
+            assert_eq!(lanes.producers[lane].free(), 256);
+        }
+    }
+
+    #[test]
+    fn lanes_opened_later_are_adopted_once_and_count_before() {
+        let mut lanes = Lanes::new(2);
+        let hub = lanes.merge.hub.clone();
+        (0..2).for_each(|lane| lanes.publish(lane));
+        assert_eq!(lanes.merge.lag(), 2, "no lane is known");
+        assert!(lanes.read().is_some());
+        assert_eq!((lanes.merge.lag(), lanes.merge.lanes.len()), (1, 2));
+        let seat = hub.lanes.take(); // somebody is making a lane there
+        lanes.producers.push(LaneProducer::open(&hub).unwrap());
+        lanes.publish(2);
+        assert_eq!(lanes.merge.lag(), 2);
+        assert_eq!([lanes.read(), lanes.read()], [Some((1, 1)), Some((2, 1))]);
+        assert_eq!(lanes.merge.missing, [seat]);
+        assert_eq!((lanes.merge.lag(), lanes.merge.lanes.len()), (0, 3));
+        let lane = hub.open(seat).unwrap();
+        let (ring, signals) = (&lane.ring, &lane.signals);
+        let mut producer =
+            Producer::<_, Single>::apart(ring, signals, &hub.signals, hub.config.wait);
+        producer.publish(3).unwrap();
+        assert_eq!(lanes.merge.lag(), 1, "a lane that was missing counts too");
+        assert_eq!(lanes.read(), Some((3, 1)));
+        assert_eq!((lanes.merge.missing.len(), lanes.merge.lanes.len()), (0, 4));
     }
 }

@@ -168,7 +168,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
             })
     }
 
-    /// Publishes an event if there is room.
+    /// Publishes an event if there is room; never waits for any.
+    ///
+    /// Where several producers claim at once, one that loses its claim twice in a call stands back for 64 pauses (a microsecond or
+    /// two), each time, before it tries again; so do all verbs. Whenever one loses another one has won.
     ///
     /// # Errors
     /// [`TryPublishError`], with the event.
@@ -214,7 +217,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
             })
     }
 
-    /// [`publish_with`](Self::publish_with) if there is room.
+    /// [`publish_with`](Self::publish_with) if there is room; what [`try_publish`](Self::try_publish) says of its cost holds here too.
     ///
     /// # Errors
     /// [`TryPublishError`]; `write` was not called.
@@ -263,7 +266,8 @@ impl<T, K: ProducerKind> Producer<T, K> {
         self.publish_all(Yielded(events.into_iter()), ITERATED_MAX, Until::Forever)
     }
 
-    /// Publishes as many events of an iterator as there is room for now. Returns how many.
+    /// Publishes as many events of an iterator as there is room for now. Returns how many. What [`try_publish`](Self::try_publish)
+    /// says of its cost holds for each chunk.
     ///
     /// # Errors
     /// [`BatchError`] when the bus is closed.
@@ -344,7 +348,8 @@ impl<T, K: ProducerKind> Producer<T, K> {
         self.claim_until(count, Until::Forever)
     }
 
-    /// Claims `count` consecutive slots if there is room for all.
+    /// Claims `count` consecutive slots if there is room for all; what [`try_publish`](Self::try_publish) says of its cost holds here
+    /// too.
     ///
     /// # Errors
     /// [`ClaimError`].

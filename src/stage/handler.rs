@@ -8,6 +8,7 @@ use crate::sequence::Sequence;
 use crate::stage::Delivery;
 use crate::stage::thread::{Pass, Stopped};
 use std::any::Any;
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -169,6 +170,10 @@ where
 }
 
 /// Of every event, those whose key falls to this member.
+///
+/// A keyed group has no protocol of its own: each member is a consumer with a cursor of its own that passes every event, and
+/// whatever comes after the group is gated on all of these. They share only that one that fails stops the others, as a member of
+/// an unkeyed group does.
 pub(crate) struct KeyedHandling<H, F, Q> {
     pub(crate) handler: H,
     pub(crate) key: F,
@@ -201,7 +206,7 @@ where
             key(event).hash(&mut hasher);
             hasher.finish() % *members == *member
         };
-        let own = Own::new(batch.iter(), mine);
+        let own = Own::new(batch.iter(), mine, pass.skips());
         pass.deliver(own, |event, at| match event {
             Ok(event) => handler.on_event(event, at),
             Err(panic) => resume_unwind(panic),
@@ -216,30 +221,40 @@ type Keyed<'b, T> = Result<&'b T, Box<dyn Any + Send>>;
 struct Own<'b, T, M> {
     all: Iter<'b, T>,
     mine: M,
-    /// The next one, so that the last is known as such.
-    next: Option<(u64, Keyed<'b, T>)>,
+    /// Whether the member goes on after a panic.
+    skips: bool,
+    /// Those before the next one on which `mine` panicked.
+    failed: VecDeque<(u64, Box<dyn Any + Send>)>,
+    /// The next one that goes to the handler, so that the last is known as such.
+    next: Option<(u64, &'b T)>,
 }
 
 impl<'b, T, M: FnMut(&T) -> bool> Own<'b, T, M> {
-    fn new(all: Iter<'b, T>, mine: M) -> Self {
+    fn new(all: Iter<'b, T>, mine: M, skips: bool) -> Self {
         let mut own = Self {
             all,
             mine,
+            skips,
+            failed: VecDeque::new(),
             next: None,
         };
-        own.next = own.find();
+        own.find();
         own
     }
 
-    fn find(&mut self) -> Option<(u64, Keyed<'b, T>)> {
+    fn find(&mut self) {
         while let Some((sequence, event)) = self.all.next_numbered() {
             match catch_unwind(AssertUnwindSafe(|| (self.mine)(event))) {
-                Ok(true) => return Some((sequence, Ok(event))),
+                Ok(true) => return self.next = Some((sequence, event)),
                 Ok(false) => {}
-                Err(panic) => return Some((sequence, Err(panic))),
+                Err(panic) => {
+                    self.failed.push_back((sequence, panic));
+                    if !self.skips {
+                        return; // the member ends there
+                    }
+                }
             }
         }
-        None
     }
 }
 
@@ -247,9 +262,12 @@ impl<'b, T, M: FnMut(&T) -> bool> Numbered for Own<'b, T, M> {
     type Event = Keyed<'b, T>;
 
     fn next_numbered(&mut self) -> Option<(u64, Self::Event)> {
-        let now = self.next.take()?;
-        self.next = self.find();
-        Some(now)
+        if let Some((sequence, panic)) = self.failed.pop_front() {
+            return Some((sequence, Err(panic)));
+        }
+        let (sequence, event) = self.next.take()?;
+        self.find();
+        Some((sequence, Ok(event)))
     }
 
     fn has_more(&self) -> bool {

@@ -15,6 +15,7 @@ use crate::sequence::Sequence;
 pub struct Delivery {
     /// The event's number.
     pub sequence: Sequence,
-    /// Whether this is the last event that the handler gets for now: the moment to flush what it has gathered.
+    /// Whether this is the last event of its batch that the handler gets: the moment to flush what it has gathered. A member of a
+    /// group gets it with the last event of its own; one that gets none of a batch is not told of its end.
     pub end_of_batch: bool,
 }

@@ -148,6 +148,11 @@ pub(crate) struct Pass<'j> {
 }
 
 impl Pass<'_> {
+    /// Whether the stage goes on after an event that failed.
+    pub(crate) fn skips(&self) -> bool {
+        self.on_panic == OnPanic::Skip
+    }
+
     /// Hands each event to `handle`, until one fails (and the stage does not skip it) or the bus is halted.
     #[inline]
     pub(crate) fn deliver<I: Numbered>(
@@ -185,7 +190,7 @@ impl Pass<'_> {
                 }
                 Err(cause) => (self.failed)(Some(at), cause),
             }
-            if self.on_panic != OnPanic::Skip {
+            if !self.skips() {
                 return Err(Stopped {
                     position: at,
                     events: done,

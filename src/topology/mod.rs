@@ -313,6 +313,8 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
     /// Divides events among `members` threads by key: all events of one key go to the same member, in order. Every member looks
     /// at every event and hashes its key (SipHash). When one member ends early, the stage does.
     ///
+    /// An event whose `key`, or the hash of it, panics is a failure of every member ([`OnPanic`]); no handler gets it.
+    ///
     /// # Panics
     /// When `make` does; the stage does not exist then.
     pub fn share_by<Q, H>(

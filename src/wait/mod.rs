@@ -24,7 +24,7 @@ const SPINS_MAX: u32 = 128;
 const YIELDS: u32 = 8;
 /// How often `Yield` pauses before it yields between looks.
 const SPINS_BEFORE_YIELD: u32 = 64;
-/// The longest sleep where the system refuses what would make sure that somebody wakes it.
+/// The longest sleep where the system has just refused what would make sure that somebody wakes it.
 const UNSURE_SLEEP: Duration = Duration::from_millis(1);
 /// How often a reader only glances before it waits in earnest. loom has looks enough.
 const GLANCES: u32 = if cfg!(loom) { 0 } else { 32 };
@@ -243,13 +243,16 @@ impl Drop for Waiter {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::sync::{AtomicU64, Ordering, has_barrier_everywhere};
+    use crate::sync::{AtomicU64, Ordering, barrier_everywhere, has_barrier_everywhere};
     use crossbeam_utils::CachePadded;
     use std::thread;
 
     const ROUNDS: u64 = if cfg!(miri) { 20 } else { 20_000 };
     /// Longer than any machine takes for one hand-off: a wake-up that was lost shows as a wait that gives up.
     const LOST: Duration = Duration::from_secs(20);
+
+    /// How sleepers fence for all; it answers whether it did.
+    type Barrier = Option<fn() -> bool>;
 
     /// One end of a ball game: a number each way.
     struct Side<'s> {
@@ -279,8 +282,8 @@ mod tests {
     }
 
     /// Every number is handed over and answered; the pauses between move the moment at which each side goes to sleep.
-    fn play(has_barrier: bool, strategy: Wait, calms: bool) {
-        let signals = Arc::new(Signals::with_barrier(1, has_barrier));
+    fn play(barrier: Barrier, strategy: Wait, calms: bool) {
+        let signals = Arc::new(Signals::with_barrier(1, barrier));
         let (ping, pong) = (AtomicU64::new(0), AtomicU64::new(0));
         let sides = [
             (&ping, &pong, Signal::PUBLISHED, Signal::cursor(0)),
@@ -319,8 +322,8 @@ mod tests {
     }
 
     /// One goes to sleep at the very moment at which the other one publishes: both start from a word that they spin on.
-    fn meet(has_barrier: bool) {
-        let signals = Arc::new(Signals::with_barrier(0, has_barrier));
+    fn meet(barrier: Barrier) {
+        let signals = Arc::new(Signals::with_barrier(0, barrier));
         signals.watch(Signal::PUBLISHED);
         let [ready, number] = [0, 0].map(|start| CachePadded::new(AtomicU64::new(start)));
         thread::scope(|scope| {
@@ -354,18 +357,68 @@ mod tests {
 
     #[test]
     fn no_wake_up_is_lost_where_wakers_fence() {
-        meet(false);
-        play(false, Wait::Park, false);
-        play(false, Wait::Adaptive, false);
+        meet(None);
+        play(None, Wait::Park, false);
+        play(None, Wait::Adaptive, false);
     }
 
     #[test]
     fn no_wake_up_is_lost_where_sleepers_put_a_barrier() {
         if has_barrier_everywhere() {
-            meet(true);
-            play(true, Wait::Park, false);
-            play(true, Wait::Park, true); // a barrier for nearly every sleep
-            play(true, Wait::Adaptive, true);
+            let barrier: Barrier = Some(barrier_everywhere);
+            meet(barrier);
+            play(barrier, Wait::Park, false);
+            play(barrier, Wait::Park, true); // a barrier for nearly every sleep
+            play(barrier, Wait::Adaptive, true);
         }
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_where_a_barrier_is_refused_that_was_granted_before() {
+        static PUT: AtomicU64 = AtomicU64::new(0);
+        // as the system's, but a hundred times in each run
+        let barrier: Barrier =
+            Some(|| PUT.fetch_add(1, Ordering::Relaxed) % 101 < 100 && barrier_everywhere());
+        meet(barrier);
+        play(barrier, Wait::Park, false);
+        play(barrier, Wait::Park, true);
+        play(barrier, Wait::Adaptive, true);
+    }
+
+    #[test]
+    fn a_refusal_makes_all_fence_and_after_a_while_sleepers_sleep_as_without_a_barrier() {
+        static ASKED: AtomicU64 = AtomicU64::new(0);
+        let signals = Arc::new(Signals::with_barrier(
+            1,
+            Some(|| {
+                ASKED.fetch_add(1, Ordering::Relaxed);
+                false
+            }),
+        ));
+        let (words, counters) = ([Signal::PUBLISHED, Signal::cursor(0)], Counters::default());
+        words.iter().for_each(|&word| signals.watch(word));
+        let waiter = Waiter::new(&signals, Wait::Park);
+        let settles = |word| {
+            let wakeup = Wakeup::Thread(waiter.parker.unparker());
+            let armed = signals.arm(waiter.entry, word, wakeup).expect("no waker");
+            let sure = signals.settle(&armed);
+            waiter.disarm();
+            sure
+        };
+        assert!(!settles(words[0]), "the sleeper looks again by itself");
+        words
+            .iter()
+            .for_each(|&word| signals.notify(word, &counters));
+        assert!(!settles(words[0]) && !settles(words[1]), "it is too early");
+        assert!(words.iter().all(|&word| signals.is_fenced(word)));
+        thread::sleep(Duration::from_nanos(signal::GRACE_NANOS));
+        assert!(settles(words[0]) && settles(words[1]));
+        words
+            .iter()
+            .for_each(|&word| signals.notify(word, &counters));
+        signals.calm_all();
+        assert!(words.iter().all(|&word| signals.is_fenced(word)));
+        assert!(settles(words[0]) && settles(words[1]));
+        assert_eq!(ASKED.load(Ordering::Relaxed), 1, "nobody asks again");
     }
 }

@@ -20,6 +20,12 @@
 //! without or who has fenced often [calms](Signals::calm) the words. A word may be calmed only when it is *settled*, so each time there is
 //! one who may settle it. Without such a barrier words are fenced and settled from the start, and for ever.
 //!
+//! **A barrier that is refused later** (a filter that the process put on itself, no memory): whoever is told so makes every word
+//! *fenced* and *refused*, and then notes the time. A *refused* word is never calmed and nobody asks for a barrier again, so
+//! wakers fence from then on. Only what they changed just before they could know may still be on its way to the others, and
+//! no word tells when it has arrived. So until a [grace](GRACE_NANOS) has passed sleepers look again by themselves; then
+//! they settle the word, and all is as without a barrier.
+//!
 //! **Entries.** The thread or waker stands in a mutex that is only tried, by whoever the entry's state admits: its owner
 //! takes `IDLE` to `BUSY`; wakers add `WAKING`, and the one that found `IDLE` takes what is there. A waker that found `BUSY`
 //! leaves it to the owner, who sees `WAKING` when it is done and does not sleep. So nobody ever waits for the mutex.
@@ -62,16 +68,24 @@ const ARMED: u32 = 2;
 const FENCED: u32 = 4;
 /// In a signal word: all of them know that.
 const SETTLED: u32 = 8;
+/// In a signal word: it stays fenced, because the system has refused the barrier.
+const REFUSED: u32 = 16;
 
 /// So long after the last sleep wakers are spared their fence: about what a barrier costs all in all, in fences.
 const CALM_NANOS: u64 = 100_000;
+
+/// So long after a refusal whatever was changed without a fence before it is seen by all. A store leaves its core in far less than a
+/// microsecond, and at the latest when its thread is interrupted.
+pub(super) const GRACE_NANOS: u64 = 100_000_000;
 
 /// Whoever fences asks once in so many times whether it is still needed.
 const FENCES_BETWEEN_CALMS: u64 = 256;
 
 pub(crate) struct Signals {
-    /// Whether sleepers can do the fencing for all.
-    has_barrier: bool,
+    /// With what sleepers do the fencing for all, where the system has it; it answers whether it was put.
+    barrier: Option<fn() -> bool>,
+    /// When it was first refused, in nanoseconds since the origin; 0: it never was.
+    refused: AtomicU64,
     origin: Instant,
     /// When somebody last went to sleep, in nanoseconds since the origin; 0: all words are calm.
     slept: CachePadded<AtomicU64>,
@@ -179,13 +193,15 @@ impl Entry {
 impl Signals {
     /// Words for producers and for `cursors` entries of the cursor table.
     pub(crate) fn new(cursors: usize) -> Self {
-        Self::with_barrier(cursors, has_barrier_everywhere())
+        let barrier: fn() -> bool = barrier_everywhere;
+        Self::with_barrier(cursors, has_barrier_everywhere().then_some(barrier))
     }
 
-    pub(super) fn with_barrier(cursors: usize, has_barrier: bool) -> Self {
+    pub(super) fn with_barrier(cursors: usize, barrier: Option<fn() -> bool>) -> Self {
         let word = || CachePadded::new(AtomicU32::new(0));
         Self {
-            has_barrier,
+            barrier,
+            refused: AtomicU64::new(0),
             origin: Instant::now(),
             slept: CachePadded::new(AtomicU64::new(0)),
             published: word(),
@@ -204,7 +220,7 @@ impl Signals {
 
     /// Somebody may sleep on `signal` from now on. Comes before anybody changes what is looked at there.
     pub(crate) fn watch(&self, signal: Signal) {
-        let flags = if self.has_barrier {
+        let flags = if self.barrier.is_some() {
             WATCHED
         } else {
             WATCHED | FENCED | SETTLED
@@ -305,19 +321,45 @@ impl Signals {
     /// Makes sure that whoever changes something from now on sees the sleeper, or else the sleeper, which looks now, the
     /// change. `false`: the system refuses to, so the sleeper must look again by itself.
     pub(crate) fn settle(&self, armed: &Armed) -> bool {
-        if self.has_barrier {
+        if self.barrier.is_some() {
             // relaxed: a hint for `calm`
             self.slept.store(self.now(), Ordering::Relaxed);
         }
         if armed.before & SETTLED != 0 {
             return true;
         }
-        let done = barrier_everywhere();
-        if done && armed.before & FENCED == 0 {
+        // pairs: REFUSED (refuse)
+        let refused = self.refused.load(Ordering::Acquire);
+        if refused != 0 {
+            let sure = self.now().saturating_sub(refused) >= GRACE_NANOS;
+            if sure {
+                // pairs: SETTLED (arm): the word has been fenced since before the grace, and stays so
+                self.word(armed.signal).fetch_or(SETTLED, Ordering::AcqRel);
+            }
+            return sure;
+        }
+        if !self.barrier.is_some_and(|barrier| barrier()) {
+            self.refuse();
+            return false;
+        }
+        if armed.before & FENCED == 0 {
             // pairs: SETTLED (arm): the barrier came before it
             self.word(armed.signal).fetch_or(SETTLED, Ordering::AcqRel);
         }
-        done
+        true
+    }
+
+    /// The system refuses the barrier: wakers fence from now on, for ever.
+    #[cold]
+    fn refuse(&self) {
+        for index in 0..=self.cursors.len() {
+            // pairs: SETTLED (arm); from now on the exchange of `calm_all` fails
+            self.word(Signal(index))
+                .fetch_or(FENCED | REFUSED, Ordering::AcqRel);
+        }
+        // pairs: REFUSED (settle): every word is fenced before it. When it fails another one's time counts
+        let (noted, known) = (Ordering::AcqRel, Ordering::Acquire);
+        let _ = (self.refused).compare_exchange(0, self.now(), noted, known);
     }
 
     /// Somebody's wait did without sleep: spares those who look for sleepers their fence, if nobody has slept for a while.
@@ -338,12 +380,17 @@ impl Signals {
             let word = self.word(Signal(index));
             // relaxed: a hint, which the exchange confirms
             let now = word.load(Ordering::Relaxed);
-            if now & (SETTLED | ARMED) == SETTLED {
+            if now & (SETTLED | ARMED | REFUSED) == SETTLED {
                 let calm = now & !(FENCED | SETTLED);
-                // pairs: SETTLED (arm); when it fails somebody sleeps, or all is calm already
+                // pairs: SETTLED (arm); when it fails somebody sleeps, or all is calm already, or is never to be
                 let _ = word.compare_exchange(now, calm, Ordering::AcqRel, Ordering::Relaxed);
             }
         }
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn is_fenced(&self, signal: Signal) -> bool {
+        self.word(signal).load(Ordering::Acquire) & FENCED != 0 // pairs: SETTLED; a test
     }
 
     fn now(&self) -> u64 {

@@ -9,7 +9,7 @@ pub(crate) mod executor;
 pub(crate) mod payload;
 pub(crate) mod script;
 
-use ringway::{BusConfig, Consumer, Exclusive};
+use ringway::{BusConfig, Consumer, Exclusive, Wait};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -51,6 +51,33 @@ pub(crate) fn soon() -> Instant {
 /// A deadline that must not pass.
 pub(crate) fn later() -> Instant {
     Instant::now() + LIMIT / 2
+}
+
+/// Every wait strategy.
+pub(crate) const STRATEGIES: [Wait; 5] = [
+    Wait::Adaptive,
+    Wait::Park,
+    Wait::backoff(),
+    Wait::Yield,
+    Wait::BusySpin,
+];
+
+/// Tiny ones, where ends meet all the time, and one that is not.
+pub(crate) const CAPACITIES: [usize; 5] = [1, 2, 3, 4, 64];
+
+/// `most`, or fewer where spinners on too few cores take turns of milliseconds for every hand-off.
+pub(crate) fn bearable(most: u64, capacity: usize, wait: Wait) -> u64 {
+    match wait {
+        Wait::BusySpin => (4 * capacity as u64).min(40),
+        _ => most,
+    }
+}
+
+pub(crate) fn waiting(capacity: usize, wait: Wait) -> BusConfig {
+    BusConfig {
+        wait,
+        ..config(capacity)
+    }
 }
 
 pub(crate) fn config(capacity: usize) -> BusConfig {

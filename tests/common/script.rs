@@ -161,7 +161,7 @@ impl<K: ProducerKind> Script<K> {
 /// Every event of every producer, once.
 pub(crate) fn exactly_once(stage: &str, seen: &Seen, producers: u64, events: u64) {
     let all = seen.take();
-    let mut ids: Vec<Id> = all.iter().map(|(_, id)| *id).collect();
+    let mut ids = ids(&all);
     ids.sort_unstable();
     let expected =
         (0..producers).flat_map(|producer| (0..events).map(move |count| Id { producer, count }));
@@ -169,12 +169,17 @@ pub(crate) fn exactly_once(stage: &str, seen: &Seen, producers: u64, events: u64
     all.into_iter().for_each(|one| seen.push(one));
 }
 
-/// The order of each producer's events, in a list that is in the order of sequences.
-pub(crate) fn in_order_of_producers(seen: &[(u64, Id)]) {
+/// Each producer's events are all there from the first on, and in its order, in a list that is in the order of sequences.
+pub(crate) fn in_order_of_producers(seen: &[Id]) {
     let mut next = HashMap::new();
-    for (_, id) in seen {
+    for id in seen {
         let expected = next.entry(id.producer).or_insert(0);
         assert_eq!(id.count, *expected, "{seen:?}");
         *expected += 1;
     }
+}
+
+/// Without the sequences.
+pub(crate) fn ids(seen: &[(u64, Id)]) -> Vec<Id> {
+    seen.iter().map(|(_, id)| *id).collect()
 }

@@ -3,8 +3,8 @@
 use crate::CAPACITY;
 use crate::queue::{Events, Idle, Queue, Sink, Source};
 use ringway::{
-    BusConfig, Consumer, Exclusive, LaneConsumer, LaneProducer, Multi, Producer, ProducerKind,
-    Shared, Single, Topology, Wait, Worker,
+    BusConfig, Consumer, Error, Exclusive, LaneConsumer, LaneProducer, Multi, Producer,
+    ProducerKind, Shared, Single, Topology, Wait, Worker,
 };
 use ringway_harness::payload::Payload;
 
@@ -28,22 +28,21 @@ fn waiting(wait: Wait) -> BusConfig {
     }
 }
 
-type SingleEnds<const W: usize> = (
-    Producer<Payload<W>, Single>,
-    Consumer<Payload<W>, Exclusive>,
-);
-type MultiEnds<const W: usize> = (Producer<Payload<W>, Multi>, Consumer<Payload<W>, Exclusive>);
+type Ends<K, const W: usize> = (Producer<Payload<W>, K>, Consumer<Payload<W>, Exclusive>);
 type SharedEnds<const W: usize> = (Producer<Payload<W>, Multi>, Worker<Payload<W>>);
 
-fn one_to_one<const W: usize>(config: BusConfig) -> SingleEnds<W> {
-    let mut topology = Topology::single(config, Payload::blank).expect("a valid configuration");
-    let (_, consumer) = topology.stage("consumer").consumer_mut();
-    let (_bus, producer) = topology.start().expect("a valid topology");
-    (producer, consumer)
+fn one_to_one<const W: usize>(config: BusConfig) -> Ends<Single, W> {
+    one_reader(Topology::single(config, Payload::blank))
 }
 
-fn many_to_one<const W: usize>(config: BusConfig) -> MultiEnds<W> {
-    let mut topology = Topology::multi(config, Payload::blank).expect("a valid configuration");
+fn many_to_one<const W: usize>(config: BusConfig) -> Ends<Multi, W> {
+    one_reader(Topology::multi(config, Payload::blank))
+}
+
+fn one_reader<K: ProducerKind, const W: usize>(
+    topology: Result<Topology<Payload<W>, K>, Error>,
+) -> Ends<K, W> {
+    let mut topology = topology.expect("a valid configuration");
     let (_, consumer) = topology.stage("consumer").consumer_mut();
     let (_bus, producer) = topology.start().expect("a valid topology");
     (producer, consumer)
