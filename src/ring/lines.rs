@@ -1,15 +1,15 @@
-//! Where the events of a ring lie in memory: *lines*, each a mark word and the slots that the mark speaks for.
+//! Where the events of a ring lie in memory: *lines*, each of marks and the slots that they speak for.
 //!
 //! This file knows addresses and nothing else: what marks mean, and who may touch a slot when, stands in
 //! [`slots`](super::slots). References are formed to marks and to the cells of single slots, never to a whole line.
 //!
-//! In [`Shape::Lined`] several slots share a mark. Of small events a line is one cache line, with as many slots as fit beside the mark: the
-//! transfer that tells a reader that events are there brings the events along, seven of eight bytes at a time. Of large events it is a
-//! cache line for the mark and then eight slots. In [`Shape::Each`] every slot has a mark of its own right before it, which is what
-//! producers need that finish out of order. Either way the number of lines is a power of two, so that a line is found by a mask.
+//! Of small events a line is one cache line, eight bytes for marks and as many slots as fit beside them: the transfer that tells a reader
+//! that events are there brings the events along, seven of eight bytes at a time. Of large events it is a cache line for the marks and
+//! then eight slots. Its marks are one word, or a byte for each slot: see [`Marks`]. The number of lines is a power of two, so that a line
+//! is found by a mask.
 
 use crate::error::{Error, ErrorKind};
-use crate::sync::{AtomicU64, UnsafeCell};
+use crate::sync::{AtomicU8, AtomicU64, UnsafeCell};
 use std::alloc::{Layout, alloc, dealloc};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -20,20 +20,25 @@ use std::slice;
 const CACHE_LINE: usize = 64;
 /// What of it marks and small events may fill. Models have lines so short that two or four very small events make one.
 const FILLED: usize = if cfg!(loom) { 12 } else { CACHE_LINE };
-/// How many large events share a mark.
-const LARGE_PER_LINE: u64 = if cfg!(loom) { 1 } else { 8 };
+/// The most slots in a line that have a byte each for a mark: so many bytes has the word that they stand in the place of.
+const BYTES: usize = size_of::<u64>();
+/// How many large events a line has.
+const LARGE_PER_LINE: u64 = if cfg!(loom) { 1 } else { BYTES as u64 };
 /// So many bytes ahead of where it writes a producer asks for cache lines.
 const AHEAD: usize = 512;
 /// For so many bytes of one event at most: beyond, the processor itself sees what is coming.
 const AHEAD_MAX: usize = 8 * CACHE_LINE;
 
-/// How many slots a mark speaks for.
+/// What a byte says of a slot that was never published: a lap before the first one.
+const BEFORE: u8 = 0xfe;
+
+/// What the marks of a line are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// One: several producers may publish out of order.
-    Each,
-    /// Several: one producer publishes in order.
-    Lined,
+pub(crate) enum Marks {
+    /// One word for all its slots: one producer publishes in order.
+    Word,
+    /// A byte for each slot: several producers publish out of order.
+    Bytes,
 }
 
 /// The memory of a ring, and every event in it.
@@ -42,7 +47,9 @@ pub(crate) struct Lines<T> {
     layout: Layout,
     /// The number of lines less one.
     mask: u64,
-    shape: Shape,
+    /// Of how many bits that is.
+    mask_bits: u32,
+    marks: Marks,
     /// How many slots hold an event: all, once it is made.
     made: u64,
     events: PhantomData<T>,
@@ -59,50 +66,43 @@ impl<T> Lines<T> {
         let (mark, slot) = (align_of::<AtomicU64>(), align_of::<UnsafeCell<T>>());
         if mark > slot { mark } else { slot }
     };
-    /// How many events fit beside their mark into one cache line.
+    /// How many events fit beside the marks into one cache line.
     const FITTING: usize = {
-        let mark = size_of::<u64>().next_multiple_of(align_of::<T>());
+        let marks = size_of::<u64>().next_multiple_of(align_of::<T>());
         match size_of::<T>() {
             0 => 0,
-            size => FILLED.saturating_sub(mark) / size,
+            size => FILLED.saturating_sub(marks) / size,
         }
     };
-    /// Whether lines of several slots are one cache line.
+    /// Whether lines are one cache line.
     const SMALL: bool = Self::FITTING > 1;
 
-    /// How many slots with marks of their own share a cache line, more or less.
-    const TOGETHER: u64 = match CACHE_LINE / Self::stride(Shape::Each) {
-        0 => 1,
-        lines => 1 << lines.ilog2(),
+    /// From a line's beginning to its first slot, in bytes. A model's atomics are larger than what they stand for.
+    const FIRST_SLOT: usize = {
+        let (word, bytes) = (size_of::<AtomicU64>(), BYTES * size_of::<AtomicU8>());
+        let marks = if word > bytes { word } else { bytes };
+        let first = marks.next_multiple_of(align_of::<UnsafeCell<T>>());
+        if Self::SMALL {
+            first
+        } else {
+            first.next_multiple_of(CACHE_LINE)
+        }
     };
 
     /// How many slots a line has.
-    const fn per_line(shape: Shape) -> u64 {
-        match shape {
-            Shape::Each => 1,
-            Shape::Lined if Self::SMALL => Self::FITTING as u64,
-            Shape::Lined => LARGE_PER_LINE,
+    pub(crate) const fn per_line(marks: Marks) -> u64 {
+        match marks {
+            _ if !Self::SMALL => LARGE_PER_LINE,
+            Marks::Bytes if Self::FITTING > BYTES => BYTES as u64,
+            _ => Self::FITTING as u64,
         }
     }
 
-    /// From a line's beginning to its first slot, in bytes.
-    const fn first_slot(shape: Shape) -> usize {
-        let mark = size_of::<AtomicU64>().next_multiple_of(align_of::<UnsafeCell<T>>());
-        match shape {
-            Shape::Lined if !Self::SMALL => mark.next_multiple_of(CACHE_LINE),
-            _ => mark,
-        }
-    }
-
-    /// From one line to the next, in bytes. A slot with a mark of its own is packed: padding costs more transfers than it saves.
-    const fn stride(shape: Shape) -> usize {
-        let used = Self::first_slot(shape) + Self::per_line(shape) as usize * Self::SLOT;
-        match shape {
-            Shape::Each => used.next_multiple_of(Self::ALIGN),
-            Shape::Lined => used
-                .next_multiple_of(CACHE_LINE)
-                .next_multiple_of(Self::ALIGN),
-        }
+    /// From one line to the next, in bytes.
+    const fn stride(marks: Marks) -> usize {
+        (Self::FIRST_SLOT + Self::per_line(marks) as usize * Self::SLOT)
+            .next_multiple_of(CACHE_LINE)
+            .next_multiple_of(Self::ALIGN)
     }
 
     /// At least `capacity` slots, which must be a power of two, each filled by `event`.
@@ -110,34 +110,33 @@ impl<T> Lines<T> {
     /// # Errors
     /// [`ErrorKind::CapacityTooLarge`] when they do not fit into memory.
     pub(crate) fn new(
-        shape: Shape,
+        marks: Marks,
         capacity: u64,
         event: impl FnMut() -> T,
     ) -> Result<Self, Error> {
         debug_assert!(capacity.is_power_of_two());
-        let stride = Self::stride(shape);
-        let count = capacity.div_ceil(Self::per_line(shape)).next_power_of_two();
+        let stride = Self::stride(marks);
+        let count = capacity.div_ceil(Self::per_line(marks)).next_power_of_two();
         let layout = (count as usize)
             .checked_mul(stride)
             .and_then(|bytes| Layout::from_size_align(bytes, CACHE_LINE.max(Self::ALIGN)).ok())
             .ok_or_else(|| too_large(capacity, stride))?;
-        // SAFETY: the size is not 0: a line holds at least its mark.
+        // SAFETY: the size is not 0: a line holds at least its marks.
         let first = unsafe { alloc(layout) };
         let first = NonNull::new(first).ok_or_else(|| too_large(capacity, stride))?;
         let mut lines = Self {
             first,
             layout,
             mask: count - 1,
-            shape,
+            mask_bits: count.ilog2(),
+            marks,
             made: 0,
             events: PhantomData,
         };
         for line in 0..count {
-            let mark = lines.view().mark_at(line);
-            // SAFETY: the place of a mark lies in the memory allocated above, is aligned, and nobody else knows it yet.
-            unsafe { mark.write(AtomicU64::new(0)) };
+            lines.view().begin_marks(line);
         }
-        lines.fill(count * Self::per_line(shape), event);
+        lines.fill(count * Self::per_line(marks), event);
         Ok(lines)
     }
 
@@ -159,18 +158,18 @@ impl<T> Lines<T> {
     pub(crate) fn view(&self) -> View<'_, T> {
         View {
             lines: self,
-            shape: self.shape,
+            marks: self.marks,
         }
     }
 
-    /// The same for whoever knows their shape, so that no instruction has to ask for it.
+    /// The same for whoever knows what their marks are, so that no instruction has to ask for it.
     ///
     /// # Safety
-    /// `shape` is the one they were made with.
+    /// They were made with `marks`.
     #[inline(always)]
-    pub(crate) unsafe fn view_as(&self, shape: Shape) -> View<'_, T> {
-        debug_assert_eq!(shape, self.shape);
-        View { lines: self, shape }
+    pub(crate) unsafe fn view_as(&self, marks: Marks) -> View<'_, T> {
+        debug_assert_eq!(marks, self.marks);
+        View { lines: self, marks }
     }
 }
 
@@ -211,25 +210,31 @@ impl<T> Drop for Lines<T> {
     }
 }
 
-/// A line, and how its slots are found without a division.
+/// A line in one lap, and how its slots are found without a division.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    mark: NonNull<AtomicU64>,
+    /// Where its marks are.
+    line: NonNull<u8>,
     /// Where the slot of sequence 0 would be if the line went back so far.
     origin: *mut u8,
     /// One above the line's last sequence.
     end: u64,
+    /// How often the ring has come round, modulo 256; 0 if the marks do not tell.
+    lap: u8,
 }
 
 // SAFETY: these are addresses; whoever goes there argues for that.
 unsafe impl Send for Place {}
+// SAFETY: as above.
+unsafe impl Sync for Place {}
 
 impl Place {
     /// Of no line: no sequence comes right after it.
     pub(crate) const NOWHERE: Self = Self {
-        mark: NonNull::dangling(),
+        line: NonNull::dangling(),
         origin: ptr::null_mut(),
         end: u64::MAX,
+        lap: 0,
     };
 
     /// One above the line's last sequence.
@@ -237,12 +242,24 @@ impl Place {
     pub(crate) fn end(self) -> u64 {
         self.end
     }
+
+    /// Whether it is where lines of `per_line` slots have this sequence.
+    #[inline(always)]
+    pub(crate) fn has(self, sequence: u64, per_line: u64) -> bool {
+        self.end.wrapping_sub(sequence).wrapping_sub(1) < per_line
+    }
+
+    /// How often the ring has come round, modulo 256.
+    #[inline(always)]
+    pub(crate) fn lap(self) -> u8 {
+        self.lap
+    }
 }
 
-/// Lines of a known shape.
+/// Lines with known marks.
 pub(crate) struct View<'r, T> {
     lines: &'r Lines<T>,
-    shape: Shape,
+    marks: Marks,
 }
 
 impl<T> Clone for View<'_, T> {
@@ -255,42 +272,42 @@ impl<T> Copy for View<'_, T> {}
 
 impl<'r, T> View<'r, T> {
     #[inline(always)]
-    pub(crate) fn shape(self) -> Shape {
-        self.shape
+    pub(crate) fn marks(self) -> Marks {
+        self.marks
     }
 
-    /// Itself, of its own shape: from here on the compiler knows it.
+    /// Itself, with its own marks: from here on the compiler knows them.
     #[inline(always)]
-    pub(crate) fn known(self, shape: Shape) -> Self {
-        assert!(self.shape == shape, "lines keep their shape");
-        Self { shape, ..self }
+    pub(crate) fn known(self, marks: Marks) -> Self {
+        assert!(self.marks == marks, "lines keep their marks");
+        Self { marks, ..self }
     }
 
     /// How many slots a line has.
     #[inline(always)]
     pub(crate) fn per_line(self) -> u64 {
-        Lines::<T>::per_line(self.shape)
+        Lines::<T>::per_line(self.marks)
     }
 
     /// How many slots there are in so many bytes, more or less.
     pub(crate) fn events_in(self, bytes: usize) -> u64 {
-        bytes as u64 * self.per_line() / Lines::<T>::stride(self.shape) as u64
+        bytes as u64 * self.per_line() / Lines::<T>::stride(self.marks) as u64
     }
 
     /// The number of the line that `sequence` is in; lines are numbered on from lap to lap.
     #[inline(always)]
     pub(crate) fn line_of(self, sequence: u64) -> u64 {
         // a division by either constant, not by whichever of them
-        match self.shape {
-            Shape::Each => sequence,
-            Shape::Lined => sequence / Lines::<T>::per_line(Shape::Lined),
+        match self.marks {
+            Marks::Word => sequence / Lines::<T>::per_line(Marks::Word),
+            Marks::Bytes => sequence / Lines::<T>::per_line(Marks::Bytes),
         }
     }
 
     /// From the first line's beginning to that of `line`, in bytes.
     #[inline(always)]
     fn offset(self, line: u64) -> usize {
-        (line & self.lines.mask) as usize * Lines::<T>::stride(self.shape)
+        (line & self.lines.mask) as usize * Lines::<T>::stride(self.marks)
     }
 
     #[inline(always)]
@@ -301,46 +318,47 @@ impl<'r, T> View<'r, T> {
     }
 
     #[inline(always)]
-    fn mark_at(self, line: u64) -> NonNull<AtomicU64> {
-        self.at(self.offset(line)).cast()
+    fn line_at(self, line: u64) -> NonNull<u8> {
+        self.at(self.offset(line))
     }
 
     /// The line that `sequence` is in.
     #[inline(always)]
     pub(crate) fn place(self, sequence: u64) -> Place {
         let line = self.line_of(sequence);
-        self.place_at(self.mark_at(line), line * self.per_line())
+        let lap = match self.marks {
+            Marks::Word => 0,
+            Marks::Bytes => line >> self.lines.mask_bits,
+        };
+        self.place_at(self.line_at(line), line * self.per_line(), lap as u8)
     }
 
     /// The line after `place`, without a division.
     ///
     /// # Safety
-    /// `place` is a line of these lines, in this shape.
+    /// `place` is a line of these lines, with these marks.
     #[inline(always)]
     pub(crate) unsafe fn place_after(self, place: Place) -> Place {
         // SAFETY: it is one stride from a line to the next, or to the end of the allocation.
-        let next = unsafe { place.mark.byte_add(Lines::<T>::stride(self.shape)) };
+        let next = unsafe { place.line.add(Lines::<T>::stride(self.marks)) };
         // SAFETY: the layout is that of the allocation.
         let end = unsafe { self.lines.first.add(self.lines.layout.size()) };
-        let mark = if next == end.cast() {
-            self.mark_at(0)
+        if next == end {
+            self.place_at(self.line_at(0), place.end, place.lap.wrapping_add(1))
         } else {
-            next
-        };
-        self.place_at(mark, place.end)
+            self.place_at(next, place.end, place.lap)
+        }
     }
 
-    /// The line with this mark, which begins with the sequence `start`.
+    /// The line at this address, which begins with the sequence `start`.
     #[inline(always)]
-    fn place_at(self, mark: NonNull<AtomicU64>, start: u64) -> Place {
-        let first = mark
-            .cast::<u8>()
-            .as_ptr()
-            .wrapping_add(Lines::<T>::first_slot(self.shape));
+    fn place_at(self, line: NonNull<u8>, start: u64, lap: u8) -> Place {
+        let first = line.as_ptr().wrapping_add(Lines::<T>::FIRST_SLOT);
         Place {
-            mark,
+            line,
             origin: first.wrapping_sub((start as usize).wrapping_mul(Lines::<T>::SLOT)),
             end: start + self.per_line(),
+            lap,
         }
     }
 
@@ -353,28 +371,55 @@ impl<'r, T> View<'r, T> {
             .cast()
     }
 
-    /// The mark of a line, and the slot of a sequence in it.
+    /// The slot of a sequence.
     ///
     /// # Safety
-    /// `place` is where these lines, in this shape, have `sequence`.
+    /// `place` is where these lines, with these marks, have `sequence`.
     #[inline(always)]
-    pub(crate) unsafe fn at_place(
-        self,
-        place: Place,
-        sequence: u64,
-    ) -> (&'r AtomicU64, &'r UnsafeCell<T>) {
+    pub(crate) unsafe fn slot(self, place: Place, sequence: u64) -> &'r UnsafeCell<T> {
         debug_assert_eq!(self.line_of(sequence), self.line_of(place.end - 1));
         // SAFETY: slots were made with the lines, which outlive the reference; what is in a cell is reached through its pointer only.
-        let slot = unsafe { &*self.slot_in(place, sequence) };
-        // SAFETY: as in `mark`, for a place is made from a line's number.
-        (unsafe { place.mark.as_ref() }, slot)
+        unsafe { &*self.slot_in(place, sequence) }
     }
 
-    /// The mark of a line.
+    /// Makes the marks of a line that nobody else knows yet: nothing of it is published.
+    fn begin_marks(self, line: u64) {
+        let line = self.line_at(line);
+        match self.marks {
+            // SAFETY: a line has room for a word, aligned, before its first slot.
+            Marks::Word => unsafe { line.cast().write(AtomicU64::new(0)) },
+            Marks::Bytes => (0..BYTES).for_each(|slot| {
+                let mark = line.cast::<AtomicU8>().as_ptr().wrapping_add(slot);
+                // SAFETY: and as well for so many bytes.
+                unsafe { mark.write(AtomicU8::new(BEFORE)) };
+            }),
+        }
+    }
+
+    /// The mark of all slots of a line.
+    ///
+    /// # Safety
+    /// These lines have words for marks, and `place` is one of them.
     #[inline(always)]
-    pub(crate) fn mark(self, line: u64) -> &'r AtomicU64 {
-        // SAFETY: every line has a mark, made with the lines, which outlive the reference; a mark is only used as an atomic.
-        unsafe { self.mark_at(line).as_ref() }
+    pub(crate) unsafe fn word(self, place: Place) -> &'r AtomicU64 {
+        debug_assert_eq!(self.marks, Marks::Word);
+        // SAFETY: such a line begins with a word, made with the lines, which outlive the reference; it is only used as an atomic.
+        unsafe { place.line.cast().as_ref() }
+    }
+
+    /// The mark of one slot.
+    ///
+    /// # Safety
+    /// These lines have bytes for marks, and `place` is where they have `sequence`.
+    #[inline(always)]
+    pub(crate) unsafe fn byte(self, place: Place, sequence: u64) -> &'r AtomicU8 {
+        debug_assert_eq!(self.marks, Marks::Bytes);
+        let slot = sequence + self.per_line() - place.end;
+        debug_assert!(slot < self.per_line());
+        let mark = place.line.cast::<AtomicU8>().as_ptr();
+        // SAFETY: such a line begins with a byte for each slot, made with the lines, which outlive the reference; it is only used as an
+        // atomic.
+        unsafe { &*mark.wrapping_add(slot as usize) }
     }
 
     /// The slots of a range, in order.
@@ -395,7 +440,7 @@ impl<'r, T> View<'r, T> {
     /// The first slot of a line.
     #[inline(always)]
     fn first_in(self, line: u64) -> *const UnsafeCell<T> {
-        let first = self.at(self.offset(line) + Lines::<T>::first_slot(self.shape));
+        let first = self.at(self.offset(line) + Lines::<T>::FIRST_SLOT);
         first.cast().as_ptr()
     }
 
@@ -403,20 +448,13 @@ impl<'r, T> View<'r, T> {
     /// come from the readers' core by then. Of large events each asks for itself.
     #[inline(always)]
     pub(crate) fn prefetch_line(self, place: Place) {
-        // of slots with marks of their own, once for those that share a cache line
-        let due = match self.shape {
-            Shape::Each => place.end.is_multiple_of(Lines::<T>::TOGETHER),
-            Shape::Lined => true,
-        };
-        if due {
-            prefetch_to_write(place.mark.cast().as_ptr(), AHEAD, CACHE_LINE);
-        }
+        prefetch_to_write(place.line.as_ptr(), AHEAD, CACHE_LINE);
     }
 
     /// The same before a slot is written.
     #[inline(always)]
     pub(crate) fn prefetch_slot(self, slot: &UnsafeCell<T>) {
-        if self.shape == Shape::Lined && !Lines::<T>::SMALL {
+        if !Lines::<T>::SMALL {
             prefetch_to_write(
                 ptr::from_ref(slot).cast(),
                 AHEAD,
@@ -508,15 +546,15 @@ impl<'r, T> Run<'r, T> {
         unsafe { slice::from_raw_parts(self.slot, self.here as usize) }
     }
 
-    /// `shape` is that of the lines.
+    /// `marks` are those of the lines.
     #[inline(always)]
     fn fold_lines<B>(
         mut self,
-        shape: Shape,
+        marks: Marks,
         init: B,
         mut f: impl FnMut(B, &'r UnsafeCell<T>) -> B,
     ) -> B {
-        self.view = self.view.known(shape);
+        self.view = self.view.known(marks);
         let whole = self.view.per_line();
         let mut folded = self.rest().iter().fold(init, &mut f);
         while self.later >= whole && self.turn() {
@@ -548,9 +586,9 @@ impl<'r, T> Iterator for Run<'r, T> {
     /// Whole lines in loops of constant length.
     #[inline(always)]
     fn fold<B, F: FnMut(B, Self::Item) -> B>(self, init: B, f: F) -> B {
-        match self.view.shape {
-            Shape::Each => self.fold_lines(Shape::Each, init, f),
-            Shape::Lined => self.fold_lines(Shape::Lined, init, f),
+        match self.view.marks {
+            Marks::Word => self.fold_lines(Marks::Word, init, f),
+            Marks::Bytes => self.fold_lines(Marks::Bytes, init, f),
         }
     }
 }

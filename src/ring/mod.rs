@@ -1,14 +1,14 @@
 //! The ring: *how far* may each end go. It never waits; [`wait`](crate::wait) says what to do meanwhile.
 //!
 //! * [`lines`]: where events lie in memory, and the marks that publish them.
-//! * [`slots`]: always-valid events; who may touch one, and what its line's mark says; [`walk`]: iterators over them.
+//! * [`slots`]: always-valid events; who may touch one, and what marks say; [`walk`]: iterators over them.
 //! * [`cursor`], [`table`], [`group`]: how far each reader is, and so how far producers may go.
 //! * [`sequencer`], [`single`], [`multi`]: who gets which sequences.
 //! * [`barrier`]: how far a reader may go.
 //!
 //! **A hand-off.** A producer proves that every reader has passed what a slot held a lap ago (cursors, Acquire), writes the
-//! event, and stores the mark of the slot's line (Release). A reader that is gated on producers loads marks (Acquire) until one
-//! says that its line is not full; far enough behind a single producer it goes by that one's position instead, which is stored
+//! event, and stores the mark of the slot, or of its line (Release). A reader that is gated on producers loads marks (Acquire) until one
+//! says that something is not published; far enough behind a single producer it goes by that one's position instead, which is stored
 //! between event and mark (Release). One that is gated on other stages loads their cursors (Acquire). When it has finished with the
 //! events it stores its own cursor (Release).
 //!
@@ -32,7 +32,7 @@ use crate::error::Error;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, at, ring_number, step};
 use crossbeam_utils::CachePadded;
 use cursor::{Counters, POSITION};
-use lines::Shape;
+use lines::Marks;
 use slots::Slots;
 use std::sync::{Arc as PlainArc, Mutex as PlainMutex, PoisonError};
 use table::Table;
@@ -93,11 +93,11 @@ impl<T> Ring<T> {
         event: impl FnMut() -> T,
     ) -> Result<Self, Error> {
         let capacity = (capacity as u64).next_power_of_two();
-        let shape = match kind {
-            Kind::Single => Shape::Lined,
-            Kind::Multi => Shape::Each,
+        let marks = match kind {
+            Kind::Single => Marks::Word,
+            Kind::Multi => Marks::Bytes,
         };
-        let slots = Slots::new(shape, capacity, event)?;
+        let slots = Slots::new(marks, capacity, event)?;
         let core = Core {
             head: CachePadded::new(AtomicU64::new(0)),
             status: CachePadded::new(Status {

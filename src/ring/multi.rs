@@ -9,7 +9,7 @@
 //! goes to another core, instead of one. What was measured stands in `docs/decisions/002-multi-producer.md`.
 
 use crate::ring::cursor::{POSITION, Snapshot};
-use crate::ring::lines::Shape;
+use crate::ring::lines::{Marks, Place};
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
 use crate::ring::slots::WriteToken;
 use crate::ring::{CLOSED, Core, Ring};
@@ -25,6 +25,8 @@ pub struct MultiSequencer {
     seen: u64,
     /// Sequences below have room; only grows.
     limit: u64,
+    /// The line that a claim last began in: the next one needs no division to find its own.
+    line: Place,
     /// The cursor that was least when the ring was last found full, and the limit came from.
     behind: Option<(usize, Snapshot)>,
 }
@@ -93,6 +95,7 @@ impl Sequencer for MultiSequencer {
         Self {
             seen: 0,
             limit: 0,
+            line: Place::NOWHERE,
             behind: None,
         }
     }
@@ -149,15 +152,23 @@ impl Sequencer for MultiSequencer {
 
     #[inline(always)]
     fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, ticket: Ticket) -> Claimed<'s, T, Self> {
-        // SAFETY: the slots of a multi-producer ring have a mark each.
-        let place = unsafe { ring.slots.begin(Shape::Each, ticket.0.start) };
-        // SAFETY: the slots have a mark each, and the place is that of the first. The CAS gave this range to this ticket alone, and
+        let sequence = ticket.0.start;
+        if !ring.slots.is_in(Marks::Bytes, self.line, sequence) {
+            self.line = if sequence == self.line.end() {
+                // SAFETY: the marks of a multi-producer ring are bytes, and this is one of its lines: the sequence comes right after it.
+                unsafe { ring.slots.begin_after(Marks::Bytes, self.line) }
+            } else {
+                // SAFETY: as above.
+                unsafe { ring.slots.begin(Marks::Bytes, sequence) }
+            };
+        }
+        // SAFETY: the marks are bytes, and the place is that of the first. The CAS gave this range to this ticket alone, and
         // the ticket is used up. The range is below the limit, so every living reader's cursor has passed what the slots
         // held a lap ago (cursors were read with Acquire): those events had been published, so their writers are done
         // too. Readers that have left touch no slot; once none is left the counter is closed before the last cursor
         // reads as retired, so no claim rests on a limit without readers. None reads above its barrier before the marks
         // of the range are stored.
-        let token = unsafe { WriteToken::mint(&ring.slots, Shape::Each, place, ticket.0) };
+        let token = unsafe { WriteToken::mint(&ring.slots, Marks::Bytes, self.line, ticket.0) };
         Claimed::new(self, &ring.core, token)
     }
 

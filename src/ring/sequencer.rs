@@ -1,6 +1,6 @@
 //! What single and multiple producers have in common: claim, write, publish.
 
-use crate::ring::lines::Shape;
+use crate::ring::lines::Marks;
 use crate::ring::slots::{Events, WriteToken};
 use crate::ring::walk::IterMut;
 use crate::ring::{Core, Ring};
@@ -24,10 +24,10 @@ pub trait Sequencer: Sized {
 
     /// Of the ring's slots: several producers publish out of order.
     #[doc(hidden)]
-    const SHAPE: Shape = if Self::MULTI {
-        Shape::Each
+    const MARKS: Marks = if Self::MULTI {
+        Marks::Bytes
     } else {
-        Shape::Lined
+        Marks::Word
     };
 
     /// Proof that sequences may be claimed, or are.
@@ -111,7 +111,7 @@ impl<'s, T, S: Sequencer> Claimed<'s, T, S> {
         let (sequencer, core) = (self.sequencer, self.core);
         let start = self.token.range().start;
         self.token
-            .fill(S::SHAPE, events, |end| sequencer.pass(core, end));
+            .fill(S::MARKS, events, |end| sequencer.pass(core, end));
         self.token.range().start - start
     }
 

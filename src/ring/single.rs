@@ -5,7 +5,7 @@
 //! are used again.
 
 use crate::ring::cursor::Snapshot;
-use crate::ring::lines::{Place, Shape};
+use crate::ring::lines::{Marks, Place};
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
 use crate::ring::slots::{Slots, WriteToken};
 use crate::ring::{Core, Ring};
@@ -71,11 +71,11 @@ impl SingleSequencer {
             return false;
         }
         self.line = if next == self.line.end() {
-            // SAFETY: the slots of a single-producer ring are lined, and this is one of its lines: `next` comes right after it.
-            unsafe { slots.begin_after(Shape::Lined, self.line) }
+            // SAFETY: the marks of a single-producer ring are words, and this is one of its lines: `next` comes right after it.
+            unsafe { slots.begin_after(Marks::Word, self.line) }
         } else {
             // SAFETY: as above.
-            unsafe { slots.begin(Shape::Lined, next) }
+            unsafe { slots.begin(Marks::Word, next) }
         };
         self.line_limit = self.limit.min(self.line.end());
         true
@@ -111,7 +111,7 @@ impl Sequencer for SingleSequencer {
         }
         // SAFETY: as in `claim`. `next` is in the line that was begun last: it is below that line's end, and only grows.
         let token =
-            unsafe { WriteToken::mint(&ring.slots, Shape::Lined, self.line, next..next + 1) };
+            unsafe { WriteToken::mint(&ring.slots, Marks::Word, self.line, next..next + 1) };
         Some(Claimed::new(self, &ring.core, token))
     }
 
@@ -134,13 +134,13 @@ impl Sequencer for SingleSequencer {
         let Room(range) = room;
         assert!(range.start == ring.core.own_head(), "room is used at once");
         // SAFETY: as in `turn`.
-        let place = unsafe { ring.slots.begin(Shape::Lined, range.start) };
-        // SAFETY: the slots of a single-producer ring are lined, and the place is that of the first. This producer is the only one, and
+        let place = unsafe { ring.slots.begin(Marks::Word, range.start) };
+        // SAFETY: the marks of a single-producer ring are words, and the place is that of the first. This producer is the only one, and
         // the claim borrows it mutably, so no other write token lives. Below the limit every living reader's cursor has
         // passed what the slots held a lap ago (the limit is the least cursor plus the capacity, and cursors were read
         // with Acquire), readers that have left touch no slot, and none reads above its barrier before the marks of
         // `range` are stored.
-        let token = unsafe { WriteToken::mint(&ring.slots, Shape::Lined, place, range) };
+        let token = unsafe { WriteToken::mint(&ring.slots, Marks::Word, place, range) };
         Claimed::new(self, &ring.core, token)
     }
 

@@ -1,10 +1,18 @@
 //! The slots of a ring, and the tokens that give access to them. All dereferences of slots stand in this file
 //! and in [`walk`](super::walk), for the iterators that tokens give out.
 //!
-//! The *mark* of a line (see [`lines`](super::lines)) is `bound << 1 | abandoned`: every sequence of the line below the bound is
-//! published. It starts at 0 and only grows, so what an earlier lap left is below every sequence of this one. Where each slot has a mark
-//! of its own, `abandoned` says that its event is none: a producer gave its claim up. The flag stands *below* the bound, where it cannot
-//! make a mark of the last lap look newer than a fresh one.
+//! *Marks* (see [`lines`](super::lines)) publish sequences. Where one producer publishes in order a line's mark is a word, the *bound*:
+//! every sequence of the line below it is published. It starts at 0 and only grows, so what an earlier lap left is below every sequence of
+//! this one.
+//!
+//! Where several publish out of order each slot's mark is a byte, `lap << 1 | abandoned` modulo 256, the lap counting how often the ring
+//! has come round. `abandoned` says that the slot's event is none: a producer gave its claim up. A mark is stored once in each lap, in the
+//! order of laps: every claimed sequence is published or abandoned, and a producer claims a slot only when every reader has passed what it
+//! held a lap ago, hence had seen that lap's mark. So a reader that awaits a sequence, having seen the slot's last one published, sees the
+//! mark of the lap before or of this one, and a byte tells them apart: it starts as that of the lap before the first. Laps are compared as
+//! numbers that wrap are, by the sign of their difference: so a member of a group that looks where others are done already, since it has an
+//! old idea of what was taken, sees a later lap as published (and then fails to take it), as long as it is less than 64 laps behind. One
+//! that slept longer may see nothing once, and looks again from where the group is then.
 //!
 //! A token is a range of sequences plus a promise. Minting one is `unsafe` and happens where the protocol proves the
 //! promise; using one is safe:
@@ -13,9 +21,9 @@
 //! * a [`ReadToken`] with [`Exclusive`] access is the only token for its range.
 
 use crate::error::Error;
-use crate::ring::lines::{Lines, Place, Shape, View};
+use crate::ring::lines::{Lines, Marks, Place, View};
 use crate::ring::walk::{Iter, IterMut};
-use crate::sync::{AtomicU64, Ordering, at};
+use crate::sync::{Ordering, at};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -44,24 +52,70 @@ pub(crate) struct Slots<T> {
     lines: Lines<T>,
 }
 
-const ABANDONED: u64 = 1;
+/// In a byte.
+const ABANDONED: u8 = 1;
 
-/// Publishes the sequences of a line below `bound`.
+/// The mark of a slot that is published in this lap.
 #[inline(always)]
-fn publish(mark: &AtomicU64, bound: u64, flag: u64) {
-    // pairs: MARK (Slots::published)
-    mark.store(bound << 1 | flag, at("mark_release", Ordering::Release));
+fn byte(lap: u8) -> u8 {
+    lap << 1
+}
+
+/// Whether a slot with this mark is published in this lap, or was in a later one.
+#[inline(always)]
+fn is_published(mark: u8, lap: u8) -> bool {
+    mark.wrapping_sub(byte(lap)) as i8 >= 0
+}
+
+/// Publishes a sequence; of a line with a word, all up to it.
+///
+/// # Safety
+/// `place` is where these lines, with these marks, have the sequence.
+#[inline(always)]
+unsafe fn publish<T>(view: View<'_, T>, place: Place, sequence: u64, flag: u8) {
+    match view.marks() {
+        Marks::Word => {
+            // SAFETY: the caller says that it is a line of these; their marks are words.
+            let mark = unsafe { view.word(place) };
+            // pairs: MARK (published)
+            mark.store(sequence + 1, at("mark_release", Ordering::Release));
+        }
+        Marks::Bytes => {
+            // SAFETY: the caller says that the sequence is there; their marks are bytes.
+            let mark = unsafe { view.byte(place, sequence) };
+            let value = byte(place.lap()) | flag;
+            // pairs: MARK (published)
+            mark.store(value, at("mark_release", Ordering::Release));
+        }
+    }
+}
+
+/// Publishes sequences of one line, all that are not yet and below the end; not none.
+///
+/// # Safety
+/// `place` is where these lines, with these marks, have the sequences.
+#[inline(always)]
+unsafe fn publish_all<T>(view: View<'_, T>, place: Place, sequences: Range<u64>, flag: u8) {
+    let count = match view.marks() {
+        Marks::Word => 1,
+        Marks::Bytes => sequences.end - sequences.start,
+    };
+    let first = sequences.end - count;
+    for offset in 0..count {
+        // SAFETY: the caller says that the sequence is there.
+        unsafe { publish(view, place, first + offset, flag) };
+    }
 }
 
 impl<T> Slots<T> {
-    /// The line of a sequence that is about to be written, by whoever has begun with its line's first slot, or just begins.
+    /// The line of a sequence that is about to be written, for whoever comes to that line.
     ///
     /// # Safety
-    /// `shape` is that of the slots.
+    /// These are the marks of the slots.
     #[inline(always)]
-    pub(crate) unsafe fn begin(&self, shape: Shape, sequence: u64) -> Place {
-        // SAFETY: the caller says that this is their shape.
-        let view = unsafe { self.lines.view_as(shape) };
+    pub(crate) unsafe fn begin(&self, marks: Marks, sequence: u64) -> Place {
+        // SAFETY: the caller says so.
+        let view = unsafe { self.lines.view_as(marks) };
         let place = view.place(sequence);
         view.prefetch_line(place);
         place
@@ -70,15 +124,21 @@ impl<T> Slots<T> {
     /// The same for the line after `place`.
     ///
     /// # Safety
-    /// `shape` is that of the slots, and `place` a line of theirs.
+    /// These are the marks of the slots, and `place` is a line of theirs.
     #[inline(always)]
-    pub(crate) unsafe fn begin_after(&self, shape: Shape, place: Place) -> Place {
-        // SAFETY: the caller says that this is their shape.
-        let view = unsafe { self.lines.view_as(shape) };
+    pub(crate) unsafe fn begin_after(&self, marks: Marks, place: Place) -> Place {
+        // SAFETY: the caller says so.
+        let view = unsafe { self.lines.view_as(marks) };
         // SAFETY: the caller says that it is a line of theirs.
         let next = unsafe { view.place_after(place) };
         view.prefetch_line(next);
         next
+    }
+
+    /// Whether a sequence is in `place`, a line of these slots.
+    #[inline(always)]
+    pub(crate) fn is_in(&self, marks: Marks, place: Place, sequence: u64) -> bool {
+        place.has(sequence, Lines::<T>::per_line(marks))
     }
 
     /// Slots for `capacity` events, which must be a power of two, filled by `event`.
@@ -86,12 +146,12 @@ impl<T> Slots<T> {
     /// # Errors
     /// [`ErrorKind::CapacityTooLarge`](crate::ErrorKind::CapacityTooLarge) when they do not fit into memory.
     pub(crate) fn new(
-        shape: Shape,
+        marks: Marks,
         capacity: u64,
         event: impl FnMut() -> T,
     ) -> Result<Self, Error> {
         Ok(Self {
-            lines: Lines::new(shape, capacity, event)?,
+            lines: Lines::new(marks, capacity, event)?,
         })
     }
 
@@ -104,46 +164,100 @@ impl<T> Slots<T> {
     #[inline(always)]
     pub(crate) fn seems_published(&self, sequence: u64) -> bool {
         let view = self.lines.view();
-        // relaxed: a hint
-        let mark = view.mark(view.line_of(sequence)).load(Ordering::Relaxed);
-        mark >> 1 > sequence
+        let place = view.place(sequence);
+        match view.marks() {
+            // SAFETY: the place is a line of these, and their marks are words.
+            // relaxed: a hint
+            Marks::Word => unsafe { view.word(place) }.load(Ordering::Relaxed) > sequence,
+            Marks::Bytes => {
+                // SAFETY: the place is that of the sequence, and their marks are bytes.
+                let mark = unsafe { view.byte(place, sequence) };
+                // relaxed: a hint
+                is_published(mark.load(Ordering::Relaxed), place.lap())
+            }
+        }
     }
 
-    /// How many consecutive sequences from `from` are published, at most `most`.
+    /// How many consecutive sequences from `from` are published, at most `most`; asked by whoever knows that those a lap before `from`
+    /// were.
     #[inline]
     pub(crate) fn published(&self, from: u64, most: u64) -> u64 {
         let view = self.lines.view();
-        match view.shape() {
-            Shape::Each => published(view.known(Shape::Each), from, most),
-            Shape::Lined => published(view.known(Shape::Lined), from, most),
-        }
+        let published = match view.marks() {
+            Marks::Word => by_words(view.known(Marks::Word), from..from + most),
+            Marks::Bytes => by_bytes(view.known(Marks::Bytes), from..from + most),
+        };
+        published - from
     }
 }
 
+/// One above the last of consecutive sequences from the range's start that are published.
 #[inline(always)]
-fn published<T>(view: View<'_, T>, from: u64, most: u64) -> u64 {
-    let end = from + most;
-    let mut line = view.line_of(from);
-    let mut start = line * view.per_line();
-    while start < end {
+fn by_words<T>(view: View<'_, T>, range: Range<u64>) -> u64 {
+    let mut place = view.place(range.start);
+    loop {
+        // SAFETY: the place is a line of these, and their marks are words.
+        let mark = unsafe { view.word(place) };
         // pairs: MARK (publish)
-        let mark = view.mark(line).load(at("mark_acquire", Ordering::Acquire));
-        let line_end = start + view.per_line();
-        if mark < line_end << 1 {
+        let bound = mark.load(at("mark_acquire", Ordering::Acquire));
+        if bound < place.end() || place.end() >= range.end {
             // an earlier lap's bound is below the line
-            return (mark >> 1).clamp(start.max(from), end) - from;
+            let least = range.start.max(place.end() - view.per_line());
+            return bound.clamp(least, range.end);
         }
-        (line, start) = (line + 1, line_end);
+        // SAFETY: the place is a line of these.
+        place = unsafe { view.place_after(place) };
     }
-    most
+}
+
+/// The same. An earlier lap's mark is that of the last one: what lies a whole lap ahead of the start was seen published in this walk.
+#[inline(always)]
+fn by_bytes<T>(view: View<'_, T>, range: Range<u64>) -> u64 {
+    let mut place = view.place(range.start);
+    let mut next = range.start;
+    let is_published = |place: Place, sequence| {
+        // SAFETY: the sequence is in this line, and their marks are bytes.
+        let mark = unsafe { view.byte(place, sequence) };
+        // pairs: MARK (publish)
+        let mark = mark.load(at("mark_acquire", Ordering::Acquire));
+        is_published(mark, place.lap())
+    };
+    while next < range.end {
+        let end = range.end.min(place.end());
+        if end - next == view.per_line() {
+            // a loop of constant length
+            let start = place.end() - view.per_line();
+            for slot in 0..view.per_line() {
+                if !is_published(place, start + slot) {
+                    return start + slot;
+                }
+            }
+            next = end;
+        }
+        while next < end {
+            if !is_published(place, next) {
+                return next;
+            }
+            next += 1;
+        }
+        // SAFETY: the place is a line of these.
+        place = unsafe { view.place_after(place) };
+    }
+    next
 }
 
 /// Whether a published sequence was abandoned, in a ring in which some are.
 #[inline]
 pub(super) fn is_abandoned<T>(view: View<'_, T>, sequence: u64) -> bool {
-    let mark = view.mark(view.line_of(sequence));
-    // relaxed: a reader's barrier has already acquired the mark, or a cursor that is behind it
-    mark.load(Ordering::Relaxed) & ABANDONED != 0
+    match view.marks() {
+        Marks::Word => false,
+        Marks::Bytes => {
+            // SAFETY: the place is that of the sequence, and their marks are bytes.
+            let mark = unsafe { view.byte(view.place(sequence), sequence) };
+            // relaxed: a reader's barrier has already acquired the mark, or a cursor that is behind it
+            mark.load(Ordering::Relaxed) & ABANDONED != 0
+        }
+    }
 }
 
 /// Slots that one claim may write, until it publishes or abandons them.
@@ -156,18 +270,18 @@ pub(crate) struct WriteToken<'r, T> {
 
 impl<'r, T> WriteToken<'r, T> {
     /// # Safety
-    /// `shape` is that of the slots, and `place` where they have `range.start`. Until the token's sequences are published or it is
+    /// These are the marks of the slots, and `place` is where they have `range.start`. Until the token's sequences are published or it is
     /// dropped, no other token covers any slot of `range`, nor will one be minted; what earlier tokens did to these slots
     /// happens before this call.
     #[inline(always)]
     pub(crate) unsafe fn mint(
         slots: &'r Slots<T>,
-        shape: Shape,
+        marks: Marks,
         place: Place,
         range: Range<u64>,
     ) -> Self {
-        // SAFETY: the caller says that this is their shape.
-        let view = unsafe { slots.lines.view_as(shape) };
+        // SAFETY: the caller says so.
+        let view = unsafe { slots.lines.view_as(marks) };
         Self { view, range, place }
     }
 
@@ -187,46 +301,53 @@ impl<'r, T> WriteToken<'r, T> {
         debug_assert_eq!(self.range.end - self.range.start, 1);
         let sequence = self.range.start;
         // SAFETY: the place is that of the first sequence.
-        let (mark, slot) = unsafe { self.view.at_place(self.place, sequence) };
+        let slot = unsafe { self.view.slot(self.place, sequence) };
         self.view.prefetch_slot(slot);
         slot.with_mut(|slot| {
             // SAFETY: this is the only token for its range, which `start` belongs to, and it is borrowed mutably.
             write(unsafe { &mut *slot });
         });
         before(sequence + 1);
-        publish(mark, sequence + 1, 0);
+        // SAFETY: the place is that of the first sequence.
+        unsafe { publish(self.view, self.place, sequence, 0) };
         self.range.start += 1;
         sequence
     }
 
     /// Puts `events` into the slots, and publishes line by line; `before` that each time with one above what is then published.
-    /// Ends with the slots or with the events. If an iterator panics, what it had yielded is published. `shape`: that of the slots.
+    /// Ends with the slots or with the events. If an iterator panics, what it had yielded is published. `marks`: those of the slots.
     #[inline(always)]
     pub(crate) fn fill(
         &mut self,
-        shape: Shape,
+        marks: Marks,
         events: &mut impl Events<T>,
         mut before: impl FnMut(u64),
     ) {
-        self.view = self.view.known(shape);
-        let whole = self.view.per_line();
+        let view = self.view.known(marks);
+        let whole = view.per_line();
         while !self.range.is_empty() {
-            let count = self.range.end.min(self.place.end()) - self.range.start;
+            let (start, place) = (self.range.start, self.place);
+            let count = self.range.end.min(place.end()) - start;
             let mut filling = Filling {
-                next: self.range.start,
                 token: self,
+                view,
+                place,
+                start,
+                next: start,
                 before: &mut before,
             };
-            // a loop of constant length
             let all = if count == whole {
-                events.put(&mut filling, whole)
+                // loops of constant length, and of known places
+                filling.start = place.end() - whole;
+                filling.next = filling.start;
+                events.put(&mut filling, whole) && filling.publish(whole)
             } else {
-                events.put(&mut filling, count)
+                events.put(&mut filling, count) && filling.publish(count)
             };
-            drop(filling);
             if !all {
                 return;
             }
+            drop(filling);
             self.go_on();
         }
     }
@@ -237,19 +358,18 @@ impl<'r, T> WriteToken<'r, T> {
         self.publish_all(0);
     }
 
-    /// Publishes what is left as abandoned: readers step over it. For slots with a mark each.
+    /// Publishes what is left as abandoned: readers step over it. For slots with a byte each.
     pub(crate) fn abandon(&mut self) {
-        debug_assert_eq!(self.view.per_line(), 1);
+        debug_assert_eq!(self.view.marks(), Marks::Bytes);
         self.publish_all(ABANDONED);
     }
 
     #[inline(always)]
-    fn publish_all(&mut self, flag: u64) {
+    fn publish_all(&mut self, flag: u8) {
         while !self.range.is_empty() {
             let bound = self.range.end.min(self.place.end());
-            // SAFETY: the place is that of the first sequence.
-            let (mark, _) = unsafe { self.view.at_place(self.place, self.range.start) };
-            publish(mark, bound, flag);
+            // SAFETY: the place is that of the first sequence, and the bound is not above its end.
+            unsafe { publish_all(self.view, self.place, self.range.start..bound, flag) };
             self.range.start = bound;
             self.go_on();
         }
@@ -320,6 +440,10 @@ impl<T: Copy> Events<T> for Copied<'_, T> {
 /// A line that is being filled: published when this is dropped, as far as it was filled.
 pub(crate) struct Filling<'t, 'r, T, B: FnMut(u64)> {
     token: &'t mut WriteToken<'r, T>,
+    /// What the token has, at hand.
+    view: View<'r, T>,
+    place: Place,
+    start: u64,
     /// Sequences of the token below this one are filled.
     next: u64,
     before: &'t mut B,
@@ -329,27 +453,35 @@ impl<T, B: FnMut(u64)> Filling<'_, '_, T, B> {
     /// Puts an event into the next slot, which must be the token's, and in its first line.
     #[inline(always)]
     fn put(&mut self, event: T) {
-        debug_assert!(self.next < self.token.range.end && self.next < self.token.place.end());
+        debug_assert!(self.next < self.token.range.end && self.next < self.place.end());
         // SAFETY: the next slot is in this line.
-        let (_, slot) = unsafe { self.token.view.at_place(self.token.place, self.next) };
-        self.token.view.prefetch_slot(slot);
+        let slot = unsafe { self.view.slot(self.place, self.next) };
+        self.view.prefetch_slot(slot);
         slot.with_mut(|slot| {
             // SAFETY: this is the only token for its range, which the slot is in, and it is borrowed mutably.
             unsafe { *slot = event };
         });
         self.next += 1;
     }
+
+    /// Publishes what was filled, which is `count`; always `true`.
+    #[inline(always)]
+    fn publish(&mut self, count: u64) -> bool {
+        debug_assert_eq!(self.start + count, self.next);
+        let end = self.start + count;
+        (self.before)(end);
+        // SAFETY: what was filled is in this line, from the token's first sequence on.
+        unsafe { publish_all(self.view, self.place, self.start..end, 0) };
+        (self.start, self.token.range.start) = (end, end);
+        true
+    }
 }
 
 impl<T, B: FnMut(u64)> Drop for Filling<'_, '_, T, B> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.next > self.token.range.start {
-            (self.before)(self.next);
-            // SAFETY: the line's last sequence is in it.
-            let (mark, _) = unsafe { self.token.view.at_place(self.token.place, self.next - 1) };
-            publish(mark, self.next, 0);
-            self.token.range.start = self.next;
+        if self.next > self.start {
+            self.publish(self.next - self.start);
         }
     }
 }

@@ -69,7 +69,9 @@ macro_rules! writer {
 
             #[inline(always)]
             fn try_push_batch(&mut self, events: &mut Events<W>) {
-                self.publish_batch(events).expect("somebody reads");
+                // an iterator of its own stays in registers; one that is lent need not
+                let count = self.publish_batch(events.clone()).expect("somebody reads");
+                events.skip_first(count);
             }
         }
     };
