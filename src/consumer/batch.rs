@@ -56,7 +56,7 @@ pub(super) enum Place<'c> {
 }
 
 impl Drop for Freeing<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         self.counters.count_batch(self.events);
         match self.place {
@@ -80,7 +80,7 @@ impl Drop for Freeing<'_> {
 
 impl<T, A: Access> Consumer<T, A> {
     /// Makes a batch of what the barrier granted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, readable: Readable) -> Batch<'_, T, A> {
         let range = readable.range();
         assert_eq!(range.start, self.next, "what may be read is read once");

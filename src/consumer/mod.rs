@@ -99,7 +99,7 @@ impl<T, A: Access> Consumer<T, A> {
     ///
     /// # Errors
     /// [`Ended`], once everything that this stage gets was read.
-    #[inline]
+    #[inline(always)] // what it returns is then never written to memory
     pub fn read(&mut self) -> Result<Batch<'_, T, A>, Ended> {
         let readable = self
             .readable(None)
@@ -120,11 +120,22 @@ impl<T, A: Access> Consumer<T, A> {
         Ok(self.take(readable))
     }
 
-    #[inline]
+    #[inline(always)]
     fn readable(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
         self.settle();
         self.reader.keep_distance();
+        if !self.reader.glance(self.next) {
+            self.glances();
+        }
         self.reader.look(self.next).or_else(|_| self.wait(deadline))
+    }
+
+    /// Lets a moment pass in which something is likely to come.
+    #[inline(never)]
+    fn glances(&self) {
+        if self.waiter.glances(|| self.reader.glance(self.next)) {
+            self.reader.entry().cursor.counters.stalls.add(1);
+        }
     }
 
     #[cold]
@@ -137,12 +148,6 @@ impl<T, A: Access> Consumer<T, A> {
             ..
         } = self;
         let counters = &reader.entry().cursor.counters;
-        if waiter.glances(|| reader.glance(*next))
-            && let Ok(readable) = reader.look(*next)
-        {
-            counters.stalls.add(1);
-            return Ok(readable);
-        }
         match reader.wait(waiter, deadline, counters, || reader.look(*next)) {
             None => Err(ReadDeadlineError::TimedOut),
             Some(found) => found.map_err(|stop| ReadDeadlineError::Ended(self.end(stop))),

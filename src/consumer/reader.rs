@@ -8,6 +8,7 @@ use crate::ring::{Kind, Ring};
 use crate::sync::{Arc, step};
 use crate::wait::signal::{Signal, Signals};
 use crate::wait::{Look, Waiter};
+use std::sync::Arc as PlainArc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -24,7 +25,8 @@ pub(crate) struct Reader<T> {
     signals: Arc<Signals>,
     barrier: Barrier,
     names: UpstreamNames,
-    /// This stage's own entry.
+    /// This stage's own entry, and where it stands in the table.
+    entry: PlainArc<Entry>,
     index: usize,
     batch_max: u64,
     tail_pauses: u32,
@@ -53,6 +55,7 @@ impl<T> Reader<T> {
             signals: signals.clone(),
             barrier: Barrier::new(upstream, distance),
             names: after,
+            entry: ring.core.table.entry(index).clone(),
             index,
             batch_max: batch_max as u64,
             tail_pauses,
@@ -89,7 +92,7 @@ impl<T> Reader<T> {
 
     #[inline(always)]
     pub(crate) fn entry(&self) -> &Entry {
-        self.ring.core.table.entry(self.index)
+        &self.entry
     }
 
     /// What may be read from `next` on.
@@ -113,7 +116,7 @@ impl<T> Reader<T> {
     /// See [`Barrier::glance`].
     #[inline(always)]
     pub(crate) fn glance(&self, next: u64) -> bool {
-        self.barrier.glance(&self.ring, next)
+        cfg!(loom) || self.barrier.glance(&self.ring, next) // loom has looks enough
     }
 
     /// Comes before the look of a reader that may wait: see [`Barrier::keep_distance`].

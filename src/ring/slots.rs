@@ -105,7 +105,7 @@ impl<T> Slots<T> {
     }
 
     /// How many consecutive sequences from `from` are published, at most `most`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn published(&self, from: u64, most: u64) -> u64 {
         let view = self.lines.view();
         match view.shape() {
@@ -364,7 +364,7 @@ impl<'r, T, A: Access> ReadToken<'r, T, A> {
     /// # Safety
     /// While the token lives no other token covers any slot of `range`, but that several with [`Shared`] access may;
     /// every sequence of `range` was published, and that happens before this call.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn mint(slots: &'r Slots<T>, range: Range<u64>, gaps: bool) -> Self {
         let view = slots.lines.view();
         let mut live = range.end - range.start;
