@@ -124,18 +124,23 @@ impl<T, A: Access> Consumer<T, A> {
     fn readable(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
         self.settle();
         self.reader.keep_distance();
-        if !self.reader.glance(self.next) {
-            self.glances();
+        loop {
+            match self.reader.look(self.next) {
+                Ok(readable) => return Ok(readable),
+                Err(Stop::Empty(_)) if self.glances() => {}
+                Err(_) => return self.wait(deadline),
+            }
         }
-        self.reader.look(self.next).or_else(|_| self.wait(deadline))
     }
 
-    /// Lets a moment pass in which something is likely to come.
+    /// Lets a moment pass in which something is likely to come; whether it has, and another look will find it.
     #[inline(never)]
-    fn glances(&self) {
-        if self.waiter.glances(|| self.reader.glance(self.next)) {
+    fn glances(&self) -> bool {
+        let seen = self.waiter.glances(|| self.reader.glance(self.next));
+        if seen {
             self.reader.entry().cursor.counters.stalls.add(1);
         }
+        seen
     }
 
     #[cold]

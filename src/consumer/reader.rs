@@ -116,7 +116,7 @@ impl<T> Reader<T> {
     /// See [`Barrier::glance`].
     #[inline(always)]
     pub(crate) fn glance(&self, next: u64) -> bool {
-        cfg!(loom) || self.barrier.glance(&self.ring, next) // loom has looks enough
+        self.barrier.glance(&self.ring, next)
     }
 
     /// Comes before the look of a reader that may wait: see [`Barrier::keep_distance`].

@@ -76,13 +76,13 @@ impl Barrier {
         }
     }
 
-    /// Whether a look at `next` is worth its while now: says no only where an idle reader spends its time, right behind
-    /// the producers, and not for ever, since there is more to see than marks.
+    /// Whether `next` is published, so that a look will find it, where an idle reader spends its time: right behind the producers.
+    /// Behind stages only a look can tell.
     #[inline(always)]
     pub(crate) fn glance<T>(&self, ring: &Ring<T>, next: u64) -> bool {
         match self.upstream {
             Upstream::Producers => ring.slots.seems_published(next),
-            Upstream::Stages(_) => true,
+            Upstream::Stages(_) => false,
         }
     }
 
