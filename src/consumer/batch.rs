@@ -1,14 +1,13 @@
 //! A range of readable events, freed when it is dropped.
 
 use crate::consumer::Consumer;
+use crate::consumer::reader::Station;
 use crate::ring::barrier::Readable;
-use crate::ring::cursor::{Counters, Cursor};
-use crate::ring::group::Group;
+use crate::ring::cursor::Counters;
 use crate::ring::slots::{Access, Exclusive, ReadToken, Shared};
 use crate::ring::walk::{Iter, IterMut};
 use crate::sequence::SequenceRange;
 use crate::sync::step;
-use crate::wait::signal::{Signal, Signals};
 use std::fmt;
 
 /// Consecutive sequences that one end may read now. Dropping it frees their slots: stages that come after see them, and
@@ -35,45 +34,50 @@ pub struct Batch<'c, T, A: Access = Shared> {
 
 /// What happens when a batch ends.
 pub(super) struct Freeing<'c> {
-    pub(super) place: Place<'c>,
+    pub(super) station: &'c Station,
+    pub(super) place: Place,
     /// Everything below is done then.
     pub(super) to: u64,
     pub(super) events: u64,
-    pub(super) signals: &'c Signals,
-    pub(super) signal: Signal,
-    pub(super) counters: &'c Counters,
 }
 
-/// Who reads it.
-pub(super) enum Place<'c> {
-    Cursor(&'c Cursor),
+/// Who of the stage reads it.
+pub(super) enum Place {
+    /// The only one.
+    Cursor,
     /// The member with this number; `stopped`: it never finishes the event at `to`.
-    Member {
-        group: &'c Group,
-        index: usize,
-        stopped: bool,
-    },
+    Member { index: usize, stopped: bool },
+}
+
+impl<'c> Freeing<'c> {
+    #[inline(always)]
+    fn counters(&self) -> &'c Counters {
+        match self.place {
+            Place::Cursor => &self.station.entry().cursor.counters,
+            Place::Member { index, .. } => &self.station.group().member(index).counters,
+        }
+    }
 }
 
 impl Drop for Freeing<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.counters.count_batch(self.events);
+        let Self { station, to, .. } = *self;
+        let counters = self.counters();
+        counters.count_batch(self.events);
         match self.place {
-            Place::Cursor(cursor) => cursor.advance(self.to),
+            Place::Cursor => station.entry().cursor.advance(to),
             Place::Member {
-                group,
                 index,
                 stopped: false,
-            } => group.release(index),
+            } => station.group().release(index),
             Place::Member {
-                group,
                 index,
                 stopped: true,
-            } => group.hold(index, self.to),
+            } => station.group().hold(index, to),
         }
         if step("free_unnotified") {
-            self.signals.notify(self.signal, self.counters);
+            station.notify(counters);
         }
     }
 }
@@ -86,7 +90,6 @@ impl<T, A: Access> Consumer<T, A> {
         assert_eq!(range.start, self.next, "what may be read is read once");
         self.next = range.end;
         let ring = self.reader.ring();
-        let cursor = &self.reader.entry().cursor;
         // SAFETY: the barrier saw every sequence of `range` published, or passed by every upstream stage (Acquire). No producer
         // writes these slots before this stage's cursor has passed them, and it stays at or below `range.start` until the
         // batch ends: the consumer is borrowed mutably so long, so no second batch of it lives. With exclusive access no
@@ -94,12 +97,10 @@ impl<T, A: Access> Consumer<T, A> {
         // one that edits (`topology::graph`), and the ends made without a topology are alone.
         let token = unsafe { ReadToken::mint(&ring.slots, range.clone(), ring.core.has_gaps()) };
         let freeing = Freeing {
-            place: Place::Cursor(cursor),
+            station: self.reader.station(),
+            place: Place::Cursor,
             to: range.end,
             events: token.live(),
-            signals: self.reader.signals(),
-            signal: self.reader.signal(),
-            counters: &cursor.counters,
         };
         Batch { token, freeing }
     }
@@ -130,7 +131,7 @@ impl<'c, T, A: Access> Batch<'c, T, A> {
 
     /// What whoever reads it has done.
     pub(crate) fn counters(&self) -> &'c Counters {
-        self.freeing.counters
+        self.freeing.counters()
     }
 
     /// The stage ends, and the event at `position` and those after it are not done; `events` were.

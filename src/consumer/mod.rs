@@ -213,9 +213,7 @@ impl<T, A: Access> Consumer<T, A> {
         let cursor = &self.reader.entry().cursor;
         if cursor.own_position() != self.next {
             cursor.advance(self.next);
-            self.reader
-                .signals()
-                .notify(self.reader.signal(), &cursor.counters);
+            self.reader.station().notify(&cursor.counters);
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::Ended;
 use crate::ring::barrier::{Barrier, Readable, Stop, Upstream};
 use crate::ring::cursor::Counters;
+use crate::ring::group::Group;
 use crate::ring::table::Entry;
 use crate::ring::{Kind, Ring};
 use crate::sync::{Arc, step};
@@ -19,15 +20,44 @@ pub(crate) type UpstreamNames = Box<[(usize, Box<str>)]>;
 /// delays not one store but, through the locked instruction that comes next, the whole producer.
 const MULTI_DISTANCE: u32 = 4;
 
+/// A stage's entry in the cursor table, and what others watch that wait for it: all that the end of a batch has to do with.
+pub(crate) struct Station {
+    entry: PlainArc<Entry>,
+    /// Of the entry.
+    index: usize,
+    signals: Arc<Signals>,
+}
+
+impl Station {
+    #[inline(always)]
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The entry of a worker's stage is that of a group from the start.
+    #[inline]
+    pub(crate) fn group(&self) -> &Group {
+        (self.entry.group()).expect("the entry of a worker is that of a group")
+    }
+
+    #[inline(always)]
+    fn signal(&self) -> Signal {
+        Signal::cursor(self.index)
+    }
+
+    /// Wakes whoever waits for this stage. Comes after every change of its position.
+    #[inline(always)]
+    pub(crate) fn notify(&self, counters: &Counters) {
+        self.signals.notify(self.signal(), counters);
+    }
+}
+
 /// Where a reading end stands in the bus; how it waits stands beside it, so that both can be borrowed at once.
 pub(crate) struct Reader<T> {
     ring: Arc<Ring<T>>,
-    signals: Arc<Signals>,
+    station: Station,
     barrier: Barrier,
     names: UpstreamNames,
-    /// This stage's own entry, and where it stands in the table.
-    entry: PlainArc<Entry>,
-    index: usize,
     batch_max: u64,
     tail_pauses: u32,
 }
@@ -52,11 +82,13 @@ impl<T> Reader<T> {
         };
         Self {
             ring: ring.clone(),
-            signals: signals.clone(),
+            station: Station {
+                entry: ring.core.table.entry(index).clone(),
+                index,
+                signals: signals.clone(),
+            },
             barrier: Barrier::new(upstream, distance),
             names: after,
-            entry: ring.core.table.entry(index).clone(),
-            index,
             batch_max: batch_max as u64,
             tail_pauses,
         }
@@ -66,9 +98,9 @@ impl<T> Reader<T> {
     pub(crate) fn duplicate(&self) -> Self {
         Self::new(
             &self.ring,
-            &self.signals,
+            &self.station.signals,
             self.names.clone(),
-            self.index,
+            self.station.index,
             self.batch_max as usize,
             self.tail_pauses,
         )
@@ -80,19 +112,13 @@ impl<T> Reader<T> {
     }
 
     #[inline(always)]
-    pub(crate) fn signals(&self) -> &Signals {
-        &self.signals
-    }
-
-    /// What others watch that wait for this stage.
-    #[inline(always)]
-    pub(crate) fn signal(&self) -> Signal {
-        Signal::cursor(self.index)
+    pub(crate) fn station(&self) -> &Station {
+        &self.station
     }
 
     #[inline(always)]
     pub(crate) fn entry(&self) -> &Entry {
-        &self.entry
+        self.station.entry()
     }
 
     /// What may be read from `next` on.
@@ -175,10 +201,11 @@ impl<T> Reader<T> {
 
     /// This stage touches no slot any more; `at`: see [`Core::retire`](crate::ring::Core::retire). Wakes whoever it concerns.
     pub(crate) fn retire(&self, at: Option<u64>, counters: &Counters) {
-        if self.ring.core.retire(self.index, at) {
-            self.signals.notify_all(counters);
+        let Station { index, signals, .. } = &self.station;
+        if self.ring.core.retire(*index, at) {
+            signals.notify_all(counters);
         } else if step("retire_unnotified") {
-            self.signals.notify_early(self.signal(), counters);
+            signals.notify_early(self.station.signal(), counters);
         }
     }
 }
