@@ -50,11 +50,31 @@ pub(super) enum Place {
 }
 
 impl<'c> Freeing<'c> {
-    #[inline(always)]
     fn counters(&self) -> &'c Counters {
         match self.place {
             Place::Cursor => &self.station.entry().cursor.counters,
             Place::Member { index, .. } => &self.station.group().member(index).counters,
+        }
+    }
+
+    /// By itself, so that the end of a consumer's batch stays so small that it is inlined.
+    #[inline(never)]
+    fn free_share(&self, index: usize, stopped: bool) {
+        let group = self.station.group();
+        let counters = &group.member(index).counters;
+        counters.count_batch(self.events);
+        if stopped {
+            group.hold(index, self.to);
+        } else {
+            group.release(index);
+        }
+        self.notify(counters);
+    }
+
+    #[inline(always)]
+    fn notify(&self, counters: &Counters) {
+        if step("free_unnotified") {
+            self.station.notify(counters);
         }
     }
 }
@@ -62,22 +82,14 @@ impl<'c> Freeing<'c> {
 impl Drop for Freeing<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        let Self { station, to, .. } = *self;
-        let counters = self.counters();
-        counters.count_batch(self.events);
         match self.place {
-            Place::Cursor => station.entry().cursor.advance(to),
-            Place::Member {
-                index,
-                stopped: false,
-            } => station.group().release(index),
-            Place::Member {
-                index,
-                stopped: true,
-            } => station.group().hold(index, to),
-        }
-        if step("free_unnotified") {
-            station.notify(counters);
+            Place::Cursor => {
+                let cursor = &self.station.entry().cursor;
+                cursor.counters.count_batch(self.events);
+                cursor.advance(self.to);
+                self.notify(&cursor.counters);
+            }
+            Place::Member { index, stopped } => self.free_share(index, stopped),
         }
     }
 }

@@ -127,25 +127,18 @@ impl<T, A: Access> Consumer<T, A> {
         loop {
             match self.reader.look(self.next) {
                 Ok(readable) => return Ok(readable),
-                Err(Stop::Empty(_)) if self.glances() => {}
-                Err(_) => return self.wait(deadline),
+                Err(stop) => self.wait(stop, deadline)?,
             }
         }
     }
 
-    /// Lets a moment pass in which something is likely to come; whether it has, and another look will find it.
-    #[inline(never)]
-    fn glances(&self) -> bool {
-        let seen = self.waiter.glances(|| self.reader.glance(self.next));
-        if seen {
-            self.reader.entry().cursor.counters.stalls.add(1);
-        }
-        seen
-    }
-
+    /// Waits until another look will find something.
     #[cold]
     #[inline(never)]
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
+    fn wait(&mut self, stop: Stop, deadline: Option<Instant>) -> Result<(), ReadDeadlineError> {
+        if stop.is_end() {
+            return Err(ReadDeadlineError::Ended(self.end(stop)));
+        }
         let Self {
             reader,
             waiter,
@@ -153,9 +146,14 @@ impl<T, A: Access> Consumer<T, A> {
             ..
         } = self;
         let counters = &reader.entry().cursor.counters;
+        if waiter.glances(|| reader.glance(*next)) {
+            counters.stalls.add(1);
+            return Ok(());
+        }
         match reader.wait(waiter, deadline, counters, || reader.look(*next)) {
             None => Err(ReadDeadlineError::TimedOut),
-            Some(found) => found.map_err(|stop| ReadDeadlineError::Ended(self.end(stop))),
+            Some(Ok(_)) => Ok(()),
+            Some(Err(stop)) => Err(ReadDeadlineError::Ended(self.end(stop))),
         }
     }
 

@@ -375,6 +375,14 @@ impl<'r, T> View<'r, T> {
     /// The slots of a range, in order.
     #[inline(always)]
     pub(crate) fn slots(self, range: &Range<u64>) -> Run<'r, T> {
+        match self.shape {
+            Shape::Each => self.known(Shape::Each).run(range),
+            Shape::Lined => self.known(Shape::Lined).run(range),
+        }
+    }
+
+    #[inline(always)]
+    fn run(self, range: &Range<u64>) -> Run<'r, T> {
         let place = self.place(range.start);
         let end = range.end.min(place.end);
         Run {

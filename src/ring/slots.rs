@@ -126,7 +126,7 @@ fn published<T>(view: View<'_, T>, from: u64, most: u64) -> u64 {
         let line_end = start + view.per_line();
         if mark < line_end << 1 {
             // an earlier lap's bound is below the line
-            return (mark >> 1).clamp(start.max(from), end) - from;
+            return (mark >> 1).min(end).max(start.max(from)) - from;
         }
         (line, start) = (line + 1, line_end);
     }
