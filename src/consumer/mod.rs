@@ -124,18 +124,20 @@ impl<T, A: Access> Consumer<T, A> {
     fn readable(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
         self.settle();
         self.reader.keep_distance();
+        let mut most = self.reader.batch_max();
         loop {
-            match self.reader.look(self.next) {
+            match self.reader.look_for(self.next, most) {
                 Ok(readable) => return Ok(readable),
-                Err(stop) => self.wait(stop, deadline)?,
+                Err(stop) => most = self.wait(stop, deadline)?,
             }
         }
     }
 
-    /// Waits until another look will find something.
+    /// Waits until another look will find something. At most how much it should look for: a lone event is handed over at once, without a
+    /// look at the line after it, which is still the producer's.
     #[cold]
     #[inline(never)]
-    fn wait(&mut self, stop: Stop, deadline: Option<Instant>) -> Result<(), ReadDeadlineError> {
+    fn wait(&mut self, stop: Stop, deadline: Option<Instant>) -> Result<u64, ReadDeadlineError> {
         if stop.is_end() {
             return Err(ReadDeadlineError::Ended(self.end(stop)));
         }
@@ -146,13 +148,13 @@ impl<T, A: Access> Consumer<T, A> {
             ..
         } = self;
         let counters = &reader.entry().cursor.counters;
-        if waiter.glances(|| reader.glance(*next)) {
+        if let Some(seen) = waiter.glances(|| reader.glance(*next)) {
             counters.stalls.add(1);
-            return Ok(());
+            return Ok(if seen == 1 { 1 } else { reader.batch_max() });
         }
         match reader.wait(waiter, deadline, counters, || reader.look(*next)) {
             None => Err(ReadDeadlineError::TimedOut),
-            Some(Ok(_)) => Ok(()),
+            Some(Ok(_)) => Ok(reader.batch_max()),
             Some(Err(stop)) => Err(ReadDeadlineError::Ended(self.end(stop))),
         }
     }

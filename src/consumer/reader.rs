@@ -121,13 +121,24 @@ impl<T> Reader<T> {
         self.station.entry()
     }
 
+    #[inline(always)]
+    pub(crate) fn batch_max(&self) -> u64 {
+        self.batch_max
+    }
+
     /// What may be read from `next` on.
     #[inline(always)]
     pub(crate) fn look(&self, next: u64) -> Result<Readable, Stop> {
+        self.look_for(next, self.batch_max)
+    }
+
+    /// The same, at most `most`.
+    #[inline(always)]
+    pub(crate) fn look_for(&self, next: u64, most: u64) -> Result<Readable, Stop> {
         if self.entry().is_stopped() {
             return Err(Stop::Halted);
         }
-        self.barrier.available(&self.ring, next, self.batch_max)
+        self.barrier.available(&self.ring, next, most)
     }
 
     /// What one of `members` that divide events may take from `next` on: a fair share of all that is there.
@@ -141,7 +152,7 @@ impl<T> Reader<T> {
 
     /// See [`Barrier::glance`].
     #[inline(always)]
-    pub(crate) fn glance(&self, next: u64) -> bool {
+    pub(crate) fn glance(&self, next: u64) -> u64 {
         self.barrier.glance(&self.ring, next)
     }
 

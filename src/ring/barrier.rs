@@ -76,13 +76,13 @@ impl Barrier {
         }
     }
 
-    /// Whether `next` is published, so that a look will find it, where an idle reader spends its time: right behind the producers.
-    /// Behind stages only a look can tell.
+    /// How many sequences from `next` on a look will find, or some of them, where an idle reader spends its time: right behind the
+    /// producers. Behind stages only a look can tell.
     #[inline(always)]
-    pub(crate) fn glance<T>(&self, ring: &Ring<T>, next: u64) -> bool {
+    pub(crate) fn glance<T>(&self, ring: &Ring<T>, next: u64) -> u64 {
         match self.upstream {
-            Upstream::Producers => ring.slots.seems_published(next),
-            Upstream::Stages(_) => false,
+            Upstream::Producers => ring.slots.seem_published(next),
+            Upstream::Stages(_) => 0,
         }
     }
 

@@ -95,13 +95,13 @@ impl<T> Slots<T> {
         })
     }
 
-    /// Whether a sequence is published, for whoever then looks properly.
+    /// How many consecutive sequences from `from` are published in its line, for whoever then looks properly.
     #[inline(always)]
-    pub(crate) fn seems_published(&self, sequence: u64) -> bool {
+    pub(crate) fn seem_published(&self, from: u64) -> u64 {
         let view = self.lines.view();
         // relaxed: a hint
-        let mark = view.mark(view.line_of(sequence)).load(Ordering::Relaxed);
-        mark >> 1 > sequence
+        let mark = view.mark(view.line_of(from)).load(Ordering::Relaxed);
+        (mark >> 1).saturating_sub(from)
     }
 
     /// How many consecutive sequences from `from` are published, at most `most`.
@@ -120,17 +120,17 @@ fn published<T>(view: View<'_, T>, from: u64, most: u64) -> u64 {
     let end = from + most;
     let mut line = view.line_of(from);
     let mut start = line * view.per_line();
-    while start < end {
+    loop {
         // pairs: MARK (publish)
         let mark = view.mark(line).load(at("mark_acquire", Ordering::Acquire));
         let line_end = start + view.per_line();
-        if mark < line_end << 1 {
+        // the end first: whoever waited for one event takes the same way wherever in a line that is
+        if end <= line_end || mark < line_end << 1 {
             // an earlier lap's bound is below the line
             return (mark >> 1).min(end).max(start.max(from)) - from;
         }
         (line, start) = (line + 1, line_end);
     }
-    most
 }
 
 /// Whether a published sequence was abandoned, in a ring in which some are.
