@@ -1,14 +1,13 @@
 //! A range of readable events, freed when it is dropped.
 
 use crate::consumer::Consumer;
+use crate::consumer::reader::Station;
 use crate::ring::barrier::Readable;
-use crate::ring::cursor::{Counters, Cursor};
-use crate::ring::group::Group;
+use crate::ring::cursor::Counters;
 use crate::ring::slots::{Access, Exclusive, ReadToken, Shared};
 use crate::ring::walk::{Iter, IterMut};
 use crate::sequence::SequenceRange;
 use crate::sync::step;
-use crate::wait::signal::{Signal, Signals};
 use std::fmt;
 
 /// Consecutive sequences that one end may read now. Dropping it frees their slots: stages that come after see them, and
@@ -35,58 +34,74 @@ pub struct Batch<'c, T, A: Access = Shared> {
 
 /// What happens when a batch ends.
 pub(super) struct Freeing<'c> {
-    pub(super) place: Place<'c>,
+    pub(super) station: &'c Station,
+    pub(super) place: Place,
     /// Everything below is done then.
     pub(super) to: u64,
     pub(super) events: u64,
-    pub(super) signals: &'c Signals,
-    pub(super) signal: Signal,
-    pub(super) counters: &'c Counters,
 }
 
-/// Who reads it.
-pub(super) enum Place<'c> {
-    Cursor(&'c Cursor),
+/// Who of the stage reads it.
+pub(super) enum Place {
+    /// The only one.
+    Cursor,
     /// The member with this number; `stopped`: it never finishes the event at `to`.
-    Member {
-        group: &'c Group,
-        index: usize,
-        stopped: bool,
-    },
+    Member { index: usize, stopped: bool },
+}
+
+impl<'c> Freeing<'c> {
+    fn counters(&self) -> &'c Counters {
+        match self.place {
+            Place::Cursor => &self.station.entry().cursor.counters,
+            Place::Member { index, .. } => &self.station.group().member(index).counters,
+        }
+    }
+
+    /// By itself, so that the end of a consumer's batch stays so small that it is inlined.
+    #[inline(never)]
+    fn free_share(&self, index: usize, stopped: bool) {
+        let group = self.station.group();
+        let counters = &group.member(index).counters;
+        counters.count_batch(self.events);
+        if stopped {
+            group.hold(index, self.to);
+        } else {
+            group.release(index);
+        }
+        self.notify(counters);
+    }
+
+    #[inline(always)]
+    fn notify(&self, counters: &Counters) {
+        if step("free_unnotified") {
+            self.station.notify(counters);
+        }
+    }
 }
 
 impl Drop for Freeing<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        self.counters.count_batch(self.events);
         match self.place {
-            Place::Cursor(cursor) => cursor.advance(self.to),
-            Place::Member {
-                group,
-                index,
-                stopped: false,
-            } => group.release(index),
-            Place::Member {
-                group,
-                index,
-                stopped: true,
-            } => group.hold(index, self.to),
-        }
-        if step("free_unnotified") {
-            self.signals.notify(self.signal, self.counters);
+            Place::Cursor => {
+                let cursor = &self.station.entry().cursor;
+                cursor.counters.count_batch(self.events);
+                cursor.advance(self.to);
+                self.notify(&cursor.counters);
+            }
+            Place::Member { index, stopped } => self.free_share(index, stopped),
         }
     }
 }
 
 impl<T, A: Access> Consumer<T, A> {
     /// Makes a batch of what the barrier granted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, readable: Readable) -> Batch<'_, T, A> {
         let range = readable.range();
         assert_eq!(range.start, self.next, "what may be read is read once");
         self.next = range.end;
         let ring = self.reader.ring();
-        let cursor = &self.reader.entry().cursor;
         // SAFETY: the barrier saw every sequence of `range` published, or passed by the only producer or every upstream stage (Acquire). No producer
         // writes these slots before this stage's cursor has passed them, and it stays at or below `range.start` until the
         // batch ends: the consumer is borrowed mutably so long, so no second batch of it lives. With exclusive access no
@@ -94,12 +109,10 @@ impl<T, A: Access> Consumer<T, A> {
         // one that edits (`topology::graph`), and the ends made without a topology are alone.
         let token = unsafe { ReadToken::mint(&ring.slots, range.clone(), ring.core.has_gaps()) };
         let freeing = Freeing {
-            place: Place::Cursor(cursor),
+            station: self.reader.station(),
+            place: Place::Cursor,
             to: range.end,
             events: token.live(),
-            signals: self.reader.signals(),
-            signal: self.reader.signal(),
-            counters: &cursor.counters,
         };
         Batch { token, freeing }
     }
@@ -130,7 +143,7 @@ impl<'c, T, A: Access> Batch<'c, T, A> {
 
     /// What whoever reads it has done.
     pub(crate) fn counters(&self) -> &'c Counters {
-        self.freeing.counters
+        self.freeing.counters()
     }
 
     /// The stage ends, and the event at `position` and those after it are not done; `events` were.

@@ -99,7 +99,7 @@ impl<T, A: Access> Consumer<T, A> {
     ///
     /// # Errors
     /// [`Ended`], once everything that this stage gets was read.
-    #[inline]
+    #[inline(always)] // what it returns is then never written to memory
     pub fn read(&mut self) -> Result<Batch<'_, T, A>, Ended> {
         let readable = self
             .readable(None)
@@ -120,16 +120,27 @@ impl<T, A: Access> Consumer<T, A> {
         Ok(self.take(readable))
     }
 
-    #[inline]
+    #[inline(always)]
     fn readable(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
         self.settle();
         self.reader.keep_distance(|| self.next);
-        self.reader.look(self.next).or_else(|_| self.wait(deadline))
+        let mut most = self.reader.batch_max();
+        loop {
+            match self.reader.look_for(self.next, most) {
+                Ok(readable) => return Ok(readable),
+                Err(stop) => most = self.wait(stop, deadline)?,
+            }
+        }
     }
 
+    /// Waits until another look will find something. At most how much it should look for: a lone event is handed over at once, without a
+    /// look at the line after it, which is still the producer's.
     #[cold]
     #[inline(never)]
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
+    fn wait(&mut self, stop: Stop, deadline: Option<Instant>) -> Result<u64, ReadDeadlineError> {
+        if stop.is_end() {
+            return Err(ReadDeadlineError::Ended(self.end(stop)));
+        }
         let Self {
             reader,
             waiter,
@@ -137,15 +148,16 @@ impl<T, A: Access> Consumer<T, A> {
             ..
         } = self;
         let counters = &reader.entry().cursor.counters;
-        if waiter.glances(|| reader.glance(*next))
-            && let Ok(readable) = reader.look(*next)
+        if reader.may_glance()
+            && let Some(seen) = waiter.glances(|| reader.glance(*next))
         {
             counters.stalls.add(1);
-            return Ok(readable);
+            return Ok(if seen == 1 { 1 } else { reader.batch_max() });
         }
         match reader.wait(waiter, deadline, counters, || reader.look(*next)) {
             None => Err(ReadDeadlineError::TimedOut),
-            Some(found) => found.map_err(|stop| ReadDeadlineError::Ended(self.end(stop))),
+            Some(Ok(_)) => Ok(reader.batch_max()),
+            Some(Err(stop)) => Err(ReadDeadlineError::Ended(self.end(stop))),
         }
     }
 
@@ -203,9 +215,7 @@ impl<T, A: Access> Consumer<T, A> {
         let cursor = &self.reader.entry().cursor;
         if cursor.own_position() != self.next {
             cursor.advance(self.next);
-            self.reader
-                .signals()
-                .notify(self.reader.signal(), &cursor.counters);
+            self.reader.station().notify(&cursor.counters);
         }
     }
 }

@@ -4,24 +4,56 @@ use crate::error::Ended;
 use crate::ring::Ring;
 use crate::ring::barrier::{Barrier, Distance, Readable, Stop, Upstream};
 use crate::ring::cursor::Counters;
+use crate::ring::group::Group;
 use crate::ring::table::Entry;
 use crate::sync::{Arc, step};
 use crate::wait::signal::{Signal, Signals};
 use crate::wait::{Look, Waiter};
+use std::sync::Arc as PlainArc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// The entries of the cursor table that a stage comes after, each with the name of its stage.
 pub(crate) type UpstreamNames = Box<[(usize, Box<str>)]>;
 
+/// A stage's entry in the cursor table, and what others watch that wait for it: all that the end of a batch has to do with.
+pub(crate) struct Station {
+    entry: PlainArc<Entry>,
+    /// Of the entry.
+    index: usize,
+    signals: Arc<Signals>,
+}
+
+impl Station {
+    #[inline(always)]
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The entry of a worker's stage is that of a group from the start.
+    #[inline]
+    pub(crate) fn group(&self) -> &Group {
+        (self.entry.group()).expect("the entry of a worker is that of a group")
+    }
+
+    #[inline(always)]
+    fn signal(&self) -> Signal {
+        Signal::cursor(self.index)
+    }
+
+    /// Wakes whoever waits for this stage. Comes after every change of its position.
+    #[inline(always)]
+    pub(crate) fn notify(&self, counters: &Counters) {
+        self.signals.notify(self.signal(), counters);
+    }
+}
+
 /// Where a reading end stands in the bus; how it waits stands beside it, so that both can be borrowed at once.
 pub(crate) struct Reader<T> {
     ring: Arc<Ring<T>>,
-    signals: Arc<Signals>,
+    station: Station,
     barrier: Barrier,
     names: UpstreamNames,
-    /// This stage's own entry.
-    index: usize,
     batch_max: u64,
     tail_pauses: u32,
 }
@@ -43,10 +75,13 @@ impl<T> Reader<T> {
         let distance = Distance::new(ring, tail_pauses);
         Self {
             ring: ring.clone(),
-            signals: signals.clone(),
+            station: Station {
+                entry: ring.core.table.entry(index).clone(),
+                index,
+                signals: signals.clone(),
+            },
             barrier: Barrier::new(upstream, distance),
             names: after,
-            index,
             batch_max: batch_max as u64,
             tail_pauses,
         }
@@ -56,9 +91,9 @@ impl<T> Reader<T> {
     pub(crate) fn duplicate(&self) -> Self {
         Self::new(
             &self.ring,
-            &self.signals,
+            &self.station.signals,
             self.names.clone(),
-            self.index,
+            self.station.index,
             self.batch_max as usize,
             self.tail_pauses,
         )
@@ -70,28 +105,33 @@ impl<T> Reader<T> {
     }
 
     #[inline(always)]
-    pub(crate) fn signals(&self) -> &Signals {
-        &self.signals
-    }
-
-    /// What others watch that wait for this stage.
-    #[inline(always)]
-    pub(crate) fn signal(&self) -> Signal {
-        Signal::cursor(self.index)
+    pub(crate) fn station(&self) -> &Station {
+        &self.station
     }
 
     #[inline(always)]
     pub(crate) fn entry(&self) -> &Entry {
-        self.ring.core.table.entry(self.index)
+        self.station.entry()
+    }
+
+    #[inline(always)]
+    pub(crate) fn batch_max(&self) -> u64 {
+        self.batch_max
     }
 
     /// What may be read from `next` on.
     #[inline(always)]
     pub(crate) fn look(&self, next: u64) -> Result<Readable, Stop> {
+        self.look_for(next, self.batch_max)
+    }
+
+    /// The same, at most `most`.
+    #[inline(always)]
+    pub(crate) fn look_for(&self, next: u64, most: u64) -> Result<Readable, Stop> {
         if self.entry().is_stopped() {
             return Err(Stop::Halted);
         }
-        self.barrier.available(&self.ring, next, self.batch_max)
+        self.barrier.available(&self.ring, next, most)
     }
 
     /// What one of `members` that divide events may take from `next` on: a fair share of all that is there.
@@ -103,9 +143,14 @@ impl<T> Reader<T> {
         (self.barrier).share(&self.ring, next, members.max(1), self.batch_max)
     }
 
+    /// Whether a glance tells anything.
+    pub(crate) fn may_glance(&self) -> bool {
+        self.barrier.is_behind_producers()
+    }
+
     /// See [`Barrier::glance`].
     #[inline(always)]
-    pub(crate) fn glance(&self, next: u64) -> bool {
+    pub(crate) fn glance(&self, next: u64) -> u64 {
         self.barrier.glance(&self.ring, next)
     }
 
@@ -165,10 +210,11 @@ impl<T> Reader<T> {
 
     /// This stage touches no slot any more; `at`: see [`Core::retire`](crate::ring::Core::retire). Wakes whoever it concerns.
     pub(crate) fn retire(&self, at: Option<u64>, counters: &Counters) {
-        if self.ring.core.retire(self.index, at) {
-            self.signals.notify_all(counters);
+        let Station { index, signals, .. } = &self.station;
+        if self.ring.core.retire(*index, at) {
+            signals.notify_all(counters);
         } else if step("retire_unnotified") {
-            self.signals.notify_early(self.signal(), counters);
+            signals.notify_early(self.station.signal(), counters);
         }
     }
 }

@@ -156,7 +156,7 @@ impl<T, A: Access> Worker<T, A> {
         let counters = &Counters::default();
         match group.leave(self.member, keeps && group.member(self.member).holds()) {
             Some(position) => self.reader.retire(Some(position), counters),
-            None => self.reader.signals().notify(self.reader.signal(), counters),
+            None => self.reader.station().notify(counters),
         }
     }
 
@@ -166,9 +166,8 @@ impl<T, A: Access> Worker<T, A> {
         let group = group(&self.reader);
         if group.member(self.member).holds() {
             group.release(self.member);
-            self.reader
-                .signals()
-                .notify(self.reader.signal(), &group.member(self.member).counters);
+            let counters = &group.member(self.member).counters;
+            self.reader.station().notify(counters);
         }
     }
 
@@ -176,23 +175,19 @@ impl<T, A: Access> Worker<T, A> {
     fn take(&mut self, share: Share) -> Batch<'_, T, A> {
         let range = share.0.range();
         let ring = self.reader.ring();
-        let group = group(&self.reader);
         // SAFETY: the barrier saw every sequence of the share published, or passed by every upstream stage (Acquire), and `Group::claim`
         // gave the share to this member alone. No producer or later stage passes it before the frontier of the group does,
         // and that stays at or below its start while this member holds it, that is until the batch ends: the
         // worker is borrowed mutably so long. With exclusive access the group is the only stage (`spmc`, `mpmc`).
         let token = unsafe { ReadToken::mint(&ring.slots, range.clone(), ring.core.has_gaps()) };
         let freeing = Freeing {
+            station: self.reader.station(),
             place: Place::Member {
-                group,
                 index: self.member,
                 stopped: false,
             },
             to: range.end,
             events: token.live(),
-            signals: self.reader.signals(),
-            signal: self.reader.signal(),
-            counters: &group.member(self.member).counters,
         };
         Batch::new(token, freeing)
     }
@@ -210,13 +205,9 @@ impl<T, A: Access> Worker<T, A> {
     }
 }
 
-/// The entry of a worker's stage is that of a group from the start.
 #[inline]
 fn group<T>(reader: &Reader<T>) -> &Group {
-    reader
-        .entry()
-        .group()
-        .expect("the entry of a worker is that of a group")
+    reader.station().group()
 }
 
 /// Takes a fair share of what is there for a member.
@@ -232,9 +223,7 @@ fn look<T>(reader: &Reader<T>, member: usize) -> Result<Share, Stop> {
                 start = now;
                 // what it held for a moment may have held others back
                 if step("lost_claim_unnotified") {
-                    reader
-                        .signals()
-                        .notify(reader.signal(), &group.member(member).counters);
+                    reader.station().notify(&group.member(member).counters);
                 }
             }
         }

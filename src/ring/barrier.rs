@@ -148,14 +148,15 @@ impl Barrier {
         self.stay_below.set(end);
     }
 
-    /// Whether a look at `next` is worth its while now: says no only where an idle reader spends its time, right behind
-    /// the producers, and not for ever, since there is more to see than marks.
+    pub(crate) fn is_behind_producers(&self) -> bool {
+        matches!(self.upstream, Upstream::Producers)
+    }
+
+    /// How many sequences from `next` on a look will find, or some of them, where an idle reader spends its time: right behind the
+    /// producers. Behind stages only a look can tell.
     #[inline(always)]
-    pub(crate) fn glance<T>(&self, ring: &Ring<T>, next: u64) -> bool {
-        match self.upstream {
-            Upstream::Producers => ring.slots.seems_published(next),
-            Upstream::Stages(_) => true,
-        }
+    pub(crate) fn glance<T>(&self, ring: &Ring<T>, next: u64) -> u64 {
+        ring.slots.seem_published(next)
     }
 
     /// What may be read from `next` on, at most `most` sequences and never none.

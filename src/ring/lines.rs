@@ -425,6 +425,14 @@ impl<'r, T> View<'r, T> {
     /// The slots of a range, in order.
     #[inline(always)]
     pub(crate) fn slots(self, range: &Range<u64>) -> Run<'r, T> {
+        match self.marks {
+            Marks::Word => self.known(Marks::Word).run(range),
+            Marks::Bytes => self.known(Marks::Bytes).run(range),
+        }
+    }
+
+    #[inline(always)]
+    fn run(self, range: &Range<u64>) -> Run<'r, T> {
         let place = self.place(range.start);
         let end = range.end.min(place.end);
         Run {

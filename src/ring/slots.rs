@@ -160,27 +160,33 @@ impl<T> Slots<T> {
         self.lines.view().events_in(bytes)
     }
 
-    /// Whether a sequence is published, for whoever then looks properly.
+    /// How many consecutive sequences from `from` are published in its line, for whoever then looks properly.
     #[inline(always)]
-    pub(crate) fn seems_published(&self, sequence: u64) -> bool {
+    pub(crate) fn seem_published(&self, from: u64) -> u64 {
         let view = self.lines.view();
-        let place = view.place(sequence);
+        let place = view.place(from);
         match view.marks() {
             // SAFETY: the place is a line of these, and their marks are words.
             // relaxed: a hint
-            Marks::Word => unsafe { view.word(place) }.load(Ordering::Relaxed) > sequence,
+            Marks::Word => unsafe { view.word(place) }
+                .load(Ordering::Relaxed)
+                .saturating_sub(from),
             Marks::Bytes => {
-                // SAFETY: the place is that of the sequence, and their marks are bytes.
-                let mark = unsafe { view.byte(place, sequence) };
-                // relaxed: a hint
-                is_published(mark.load(Ordering::Relaxed), place.lap())
+                let here = (place.end() - from).min(2);
+                let is_published = |sequence: &u64| {
+                    // SAFETY: the sequence is in this line, and their marks are bytes.
+                    let mark = unsafe { view.byte(place, *sequence) };
+                    // relaxed: a hint
+                    is_published(mark.load(Ordering::Relaxed), place.lap())
+                };
+                (from..from + here).take_while(is_published).count() as u64
             }
         }
     }
 
     /// How many consecutive sequences from `from` are published, at most `most`; asked by whoever knows that those a lap before `from`
     /// were.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn published(&self, from: u64, most: u64) -> u64 {
         let view = self.lines.view();
         let published = match view.marks() {
@@ -200,7 +206,8 @@ fn by_words<T>(view: View<'_, T>, range: Range<u64>) -> u64 {
         let mark = unsafe { view.word(place) };
         // pairs: MARK (publish)
         let bound = mark.load(at("mark_acquire", Ordering::Acquire));
-        if bound < place.end() || place.end() >= range.end {
+        // the end first: whoever waited for one event takes the same way wherever in a line that is
+        if place.end() >= range.end || bound < place.end() {
             // an earlier lap's bound is below the line
             let least = range.start.max(place.end() - view.per_line());
             return bound.clamp(least, range.end);
@@ -501,7 +508,7 @@ impl<'r, T, A: Access> ReadToken<'r, T, A> {
     /// # Safety
     /// While the token lives no other token covers any slot of `range`, but that several with [`Shared`] access may;
     /// every sequence of `range` was published, and that happens before this call.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn mint(slots: &'r Slots<T>, range: Range<u64>, gaps: bool) -> Self {
         let view = slots.lines.view();
         let mut live = range.end - range.start;

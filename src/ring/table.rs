@@ -10,10 +10,11 @@
 use crate::ring::cursor::{Cursor, Snapshot};
 use crate::ring::group::Group;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::OnceLock;
+use std::sync::{Arc as PlainArc, OnceLock};
 
 pub(crate) struct Table {
-    entries: Box<[Entry]>,
+    /// Shared with the readers, so that each finds its own without a look into the table.
+    entries: Box<[PlainArc<Entry>]>,
     /// One above the highest index ever taken.
     highest: AtomicUsize,
     version: AtomicU64,
@@ -67,10 +68,12 @@ pub(crate) struct Least {
 
 impl Table {
     pub(crate) fn new(entries: usize, joinable: bool) -> Self {
-        let entry = |_| Entry {
-            cursor: Cursor::free(),
-            group: OnceLock::new(),
-            stopped: AtomicBool::new(false),
+        let entry = |_| {
+            PlainArc::new(Entry {
+                cursor: Cursor::free(),
+                group: OnceLock::new(),
+                stopped: AtomicBool::new(false),
+            })
         };
         Self {
             entries: (0..=entries).map(entry).collect(),
@@ -109,11 +112,11 @@ impl Table {
     }
 
     #[inline]
-    pub(crate) fn entry(&self, index: usize) -> &Entry {
+    pub(crate) fn entry(&self, index: usize) -> &PlainArc<Entry> {
         &self.entries[index]
     }
 
-    fn used(&self) -> &[Entry] {
+    fn used(&self) -> &[PlainArc<Entry>] {
         // pairs: JOIN (insert)
         &self.entries[..self.highest.load(Ordering::Acquire)]
     }

@@ -69,14 +69,16 @@ impl Waiter {
         self.strategy = strategy;
     }
 
-    /// What comes before a wait of whoever spins at first: whether `glance`, which is cheap, saw something.
+    /// What comes before a wait of whoever spins at first: what `glance`, which is cheap, saw if it was not nothing.
     #[inline(always)]
-    pub(crate) fn glances(&self, mut glance: impl FnMut() -> bool) -> bool {
-        self.strategy != Wait::Park
-            && (0..GLANCES).any(|_| {
-                spin_loop();
-                glance()
-            })
+    pub(crate) fn glances(&self, mut glance: impl FnMut() -> u64) -> Option<u64> {
+        if self.strategy == Wait::Park {
+            return None;
+        }
+        (0..GLANCES).find_map(|_| {
+            spin_loop();
+            Some(glance()).filter(|seen| *seen > 0)
+        })
     }
 
     /// Waits until `look` succeeds; `None` when the deadline passed first. It looks at least once.
