@@ -134,7 +134,7 @@
 //! | 5 | `producer`, `consumer` | the two ends: verbs, `claim`, `batch`, `worker`, and `future` for tasks |
 //! | 4 | `ring` | *how far* each end may go: `sequencer`, `single`, `multi`, `barrier`, `group`, `table` |
 //! | 4 | `wait` | *what to do meanwhile*: strategies; `signal`: sleepers and who wakes them; `context`: threads that would wait for themselves |
-//! | 3 | `ring::lines`, `ring::slots`, `ring::walk`, `ring::cursor` | where events lie; events with the marks that publish them; iterators; positions |
+//! | 3 | `ring::lines`, `ring::prefetch`, `ring::slots`, `ring::walk`, `ring::cursor` | where events lie; events with the marks that publish them; iterators; positions |
 //! | 3 | `affinity` | which cores there are, and pinning to them |
 //! | 2 | `config` | plain values, checked, never corrected |
 //! | 1 | `error`, `registry` | one small enum a verb; entries that are taken and given back without a lock |

@@ -65,6 +65,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "affinity",
             "ring::cursor",
             "ring::lines",
+            "ring::prefetch",
             "ring::slots",
             "ring::walk",
         ],
@@ -81,6 +82,7 @@ const UNSAFE: &[&str] = &[
     "src/ring/multi.rs",
     "src/ring/single.rs",
     "src/ring/lines.rs",
+    "src/ring/prefetch.rs",
     "src/ring/slots.rs",
     "src/ring/walk.rs",
 ];

@@ -9,6 +9,7 @@
 //! is found by a mask.
 
 use crate::error::{Error, ErrorKind};
+use crate::ring::prefetch::{CACHE_LINE, prefetch_to_write};
 use crate::sync::{AtomicU8, AtomicU64, UnsafeCell};
 use std::alloc::{Layout, alloc, dealloc};
 use std::marker::PhantomData;
@@ -16,8 +17,6 @@ use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::slice;
 
-/// What a processor moves between cores at once.
-const CACHE_LINE: usize = 64;
 /// What of it marks and small events may fill. Models have lines so short that two or four very small events make one.
 const FILLED: usize = if cfg!(loom) { 12 } else { CACHE_LINE };
 /// The most slots in a line that have a byte each for a mark: so many bytes has the word that they stand in the place of.
@@ -469,28 +468,6 @@ impl<'r, T> View<'r, T> {
                 Lines::<T>::SLOT.min(AHEAD_MAX),
             );
         }
-    }
-}
-
-/// Asks for the cache lines of `bytes` bytes, `ahead` of an address, to be written. They may lie beyond the allocation: it is a hint, and
-/// nothing is accessed.
-#[inline(always)]
-fn prefetch_to_write(from: *const u8, ahead: usize, bytes: usize) {
-    for line in (0..bytes).step_by(CACHE_LINE) {
-        let line = from.wrapping_add(ahead + line);
-        #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-        // SAFETY: a hint without effect on memory or flags, and a no-op for processors that do not know it; the compiler's own
-        // intrinsic asks only to read unless all processors that it compiles for know it.
-        unsafe {
-            std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
-        }
-        #[cfg(all(target_arch = "aarch64", not(any(miri, loom))))]
-        // SAFETY: a hint without effect on memory or flags.
-        unsafe {
-            std::arch::asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
-        }
-        #[cfg(any(not(any(target_arch = "x86_64", target_arch = "aarch64")), miri, loom))]
-        let _ = line;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The ring: *how far* may each end go. It never waits; [`wait`](crate::wait) says what to do meanwhile.
 //!
-//! * [`lines`]: where events lie in memory, and the marks that publish them.
+//! * [`lines`]: where events lie in memory, and the marks that publish them; [`prefetch`]: to have them there in time.
 //! * [`slots`]: always-valid events; who may touch one, and what marks say; [`walk`]: iterators over them.
 //! * [`cursor`], [`table`], [`group`]: how far each reader is, and so how far producers may go.
 //! * [`sequencer`], [`single`], [`multi`]: who gets which sequences.
@@ -22,6 +22,7 @@ pub(crate) mod cursor;
 pub(crate) mod group;
 pub(crate) mod lines;
 pub(crate) mod multi;
+mod prefetch;
 pub(crate) mod sequencer;
 pub(crate) mod single;
 pub(crate) mod slots;
