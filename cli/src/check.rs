@@ -88,7 +88,7 @@ impl InOrder {
 }
 
 impl Check for InOrder {
-    #[inline]
+    #[inline(always)]
     fn see(&mut self, tag: u64, whole: bool) {
         if tag != self.next || !whole {
             self.faults.note(self.next, tag);
@@ -127,7 +127,7 @@ impl ByProducer {
 }
 
 impl Check for ByProducer {
-    #[inline]
+    #[inline(always)]
     fn see(&mut self, tag: u64, whole: bool) {
         match self.next.get_mut(producer_of(tag)) {
             Some(next) if *next == tag && whole => *next += 1,
@@ -204,7 +204,7 @@ impl Divided {
 }
 
 impl Check for Divided {
-    #[inline]
+    #[inline(always)]
     fn see(&mut self, tag: u64, whole: bool) {
         match self.least.get_mut(producer_of(tag)) {
             Some(least) if *least <= tag && whole => *least = tag + 1,

@@ -97,6 +97,9 @@ impl<T> Lines<T> {
         }
     }
 
+    /// Whether it is the same number with either.
+    const ALIKE: bool = Self::per_line(Marks::Word) == Self::per_line(Marks::Bytes);
+
     /// From one line to the next, in bytes.
     const fn stride(marks: Marks) -> usize {
         (Self::FIRST_SLOT + Self::per_line(marks) as usize * Self::SLOT)
@@ -425,8 +428,9 @@ impl<'r, T> View<'r, T> {
     #[inline(always)]
     pub(crate) fn slots(self, range: &Range<u64>) -> Run<'r, T> {
         match self.marks {
-            Marks::Word => self.known(Marks::Word).run(range),
-            Marks::Bytes => self.known(Marks::Bytes).run(range),
+            _ if Lines::<T>::ALIKE => self.run(range),
+            marks @ Marks::Word => self.known(marks).run(range),
+            marks @ Marks::Bytes => self.known(marks).run(range),
         }
     }
 
@@ -531,15 +535,18 @@ impl<'r, T> Run<'r, T> {
         unsafe { slice::from_raw_parts(self.slot, self.here as usize) }
     }
 
-    /// `marks` are those of the lines.
+    /// Itself, as in [`View::known`].
     #[inline(always)]
-    fn fold_lines<B>(
-        mut self,
-        marks: Marks,
-        init: B,
-        mut f: impl FnMut(B, &'r UnsafeCell<T>) -> B,
-    ) -> B {
-        self.view = self.view.known(marks);
+    fn known(self, marks: Marks) -> Self {
+        Self {
+            view: self.view.known(marks),
+            ..self
+        }
+    }
+
+    /// Whole lines in loops of constant length, where the compiler knows how many slots a line has.
+    #[inline(always)]
+    fn fold_lines<B>(mut self, init: B, mut f: impl FnMut(B, &'r UnsafeCell<T>) -> B) -> B {
         let whole = self.view.per_line();
         let mut folded = self.rest().iter().fold(init, &mut f);
         while self.later >= whole && self.turn() {
@@ -568,12 +575,12 @@ impl<'r, T> Iterator for Run<'r, T> {
         Some(slot)
     }
 
-    /// Whole lines in loops of constant length.
     #[inline(always)]
     fn fold<B, F: FnMut(B, Self::Item) -> B>(self, init: B, f: F) -> B {
         match self.view.marks {
-            Marks::Word => self.fold_lines(Marks::Word, init, f),
-            Marks::Bytes => self.fold_lines(Marks::Bytes, init, f),
+            _ if Lines::<T>::ALIKE => self.fold_lines(init, f),
+            marks @ Marks::Word => self.known(marks).fold_lines(init, f),
+            marks @ Marks::Bytes => self.known(marks).fold_lines(init, f),
         }
     }
 }

@@ -52,7 +52,7 @@ impl<C: Check, const WORKS: bool> Labour<C, WORKS> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn see<const W: usize>(&mut self, event: &Payload<W>) {
         self.check.see(event.tag(), event.is_whole());
         if WORKS {
