@@ -192,16 +192,23 @@ impl Barrier {
                 Ok(Readable(next..next + count))
             }
             Upstream::Stages(stages) => {
-                if self.reached.get() <= next {
-                    let (least, behind, retired) = least(&ring.core, stages);
-                    self.reached.set(self.reached.get().max(least));
-                    if self.reached.get() <= next {
-                        return Err(idle(&ring.core, next, Some(behind), retired));
-                    }
-                }
-                Ok(Readable(next..self.reached.get().min(next + most)))
+                let reached = self.reach(&ring.core, stages, next)?;
+                Ok(Readable(next..reached.min(next + most)))
             }
         }
+    }
+
+    /// How far all of `stages` are: above `next`. By itself, so that what stands at each place that reads stays small.
+    #[inline(never)]
+    fn reach(&self, core: &Core, stages: &[usize], next: u64) -> Result<u64, Stop> {
+        if self.reached.get() <= next {
+            let (least, behind, retired) = least(core, stages);
+            self.reached.set(self.reached.get().max(least));
+            if self.reached.get() <= next {
+                return Err(idle(core, next, Some(behind), retired));
+            }
+        }
+        Ok(self.reached.get())
     }
 
     /// What one of `members` may read from `next` on: a fair share of what is there, at most `most` sequences and never none.

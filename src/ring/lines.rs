@@ -436,23 +436,27 @@ impl<'r, T> View<'r, T> {
 
     #[inline(always)]
     fn run(self, range: &Range<u64>) -> Run<'r, T> {
-        let place = self.place(range.start);
-        let end = range.end.min(place.end);
+        let line = self.line_of(range.start);
+        let start = line * self.per_line();
+        let end = range.end.min(start + self.per_line());
         Run {
             view: self,
-            slot: self.slot_in(place, range.start),
-            here: end - range.start,
-            line: self.line_of(range.start) + 1,
+            here: self.slots_in(line, range.start - start, end - range.start),
+            line: line + 1,
             later: range.end - end,
             end: range.end,
         }
     }
 
-    /// The first slot of a line.
+    /// `count` slots of a line, after the first `skip`.
     #[inline(always)]
-    fn first_in(self, line: u64) -> *const UnsafeCell<T> {
-        let first = self.at(self.offset(line) + Lines::<T>::FIRST_SLOT);
-        first.cast().as_ptr()
+    fn slots_in(self, line: u64, skip: u64, count: u64) -> slice::Iter<'r, UnsafeCell<T>> {
+        assert!(skip + count <= self.per_line(), "a line is no longer");
+        let offset = self.offset(line) + Lines::<T>::FIRST_SLOT + skip as usize * Lines::<T>::SLOT;
+        let first = self.at(offset).cast().as_ptr();
+        // SAFETY: a line's slots lie side by side, made with the lines, which outlive the reference, and it has so many; what is in a
+        // cell is reached through its pointer only.
+        unsafe { slice::from_raw_parts(first, count as usize) }.iter()
     }
 
     /// Comes before the first slot of a line is written: asks for the cache lines of one that will be written soon, so that they have
@@ -478,10 +482,8 @@ impl<'r, T> View<'r, T> {
 /// The slots of consecutive sequences.
 pub(crate) struct Run<'r, T> {
     view: View<'r, T>,
-    /// The next slot, if one is left in this line.
-    slot: *const UnsafeCell<T>,
-    /// How many are left in this line.
-    here: u64,
+    /// What is left of this line.
+    here: slice::Iter<'r, UnsafeCell<T>>,
     /// The next line's number.
     line: u64,
     /// How many slots there are from that line on.
@@ -497,7 +499,10 @@ unsafe impl<T: Send> Sync for Run<'_, T> {}
 
 impl<T> Clone for Run<'_, T> {
     fn clone(&self) -> Self {
-        Self { ..*self }
+        Self {
+            here: self.here.clone(),
+            ..*self
+        }
     }
 }
 
@@ -505,7 +510,7 @@ impl<'r, T> Run<'r, T> {
     /// How many slots are left.
     #[inline(always)]
     pub(crate) fn left(&self) -> u64 {
-        self.here + self.later
+        self.here.len() as u64 + self.later
     }
 
     /// The sequence of the next slot.
@@ -514,25 +519,13 @@ impl<'r, T> Run<'r, T> {
         self.end - self.left()
     }
 
-    /// Goes on to the next line; `false`: there is none.
+    /// Goes on to the next line, with no slots if there is none.
     #[inline(always)]
-    fn turn(&mut self) -> bool {
-        if self.later == 0 {
-            return false;
-        }
-        self.slot = self.view.first_in(self.line);
-        self.here = self.later.min(self.view.per_line());
-        self.later -= self.here;
+    fn turn(&mut self) {
+        let count = self.later.min(self.view.per_line());
+        self.here = self.view.slots_in(self.line, 0, count);
+        self.later -= count;
         self.line += 1;
-        true
-    }
-
-    /// What is left of this line.
-    #[inline(always)]
-    fn rest(&self) -> &'r [UnsafeCell<T>] {
-        // SAFETY: a line's slots lie side by side, made with the lines, which outlive the reference; what is in a cell is reached
-        // through its pointer only.
-        unsafe { slice::from_raw_parts(self.slot, self.here as usize) }
     }
 
     /// Itself, as in [`View::known`].
@@ -548,15 +541,16 @@ impl<'r, T> Run<'r, T> {
     #[inline(always)]
     fn fold_lines<B>(mut self, init: B, mut f: impl FnMut(B, &'r UnsafeCell<T>) -> B) -> B {
         let whole = self.view.per_line();
-        let mut folded = self.rest().iter().fold(init, &mut f);
-        while self.later >= whole && self.turn() {
-            self.here = whole; // as it is: now the compiler knows
-            folded = self.rest().iter().fold(folded, &mut f);
+        let mut folded = self.here.fold(init, &mut f);
+        while self.later >= whole {
+            // the compiler knows how many these are
+            let slots = self.view.slots_in(self.line, 0, whole);
+            folded = slots.fold(folded, &mut f);
+            self.later -= whole;
+            self.line += 1;
         }
-        if self.turn() {
-            folded = self.rest().iter().fold(folded, &mut f);
-        }
-        folded
+        let slots = self.view.slots_in(self.line, 0, self.later);
+        slots.fold(folded, &mut f)
     }
 }
 
@@ -565,14 +559,10 @@ impl<'r, T> Iterator for Run<'r, T> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<&'r UnsafeCell<T>> {
-        if self.here == 0 && !self.turn() {
-            return None;
-        }
-        // SAFETY: there is one more slot in this line, made with the lines, which outlive the reference.
-        let slot = unsafe { &*self.slot };
-        self.slot = self.slot.wrapping_add(1);
-        self.here -= 1;
-        Some(slot)
+        self.here.next().or_else(|| {
+            self.turn();
+            self.here.next()
+        })
     }
 
     #[inline(always)]

@@ -218,7 +218,7 @@ fn by_words<T>(view: View<'_, T>, range: Range<u64>) -> u64 {
 }
 
 /// The same. An earlier lap's mark is that of the last one: what lies a whole lap ahead of the start was seen published in this walk.
-#[inline(always)]
+#[inline(never)] // what stands at each place that reads stays small
 fn by_bytes<T>(view: View<'_, T>, range: Range<u64>) -> u64 {
     let mut place = view.place(range.start);
     let mut next = range.start;
@@ -265,6 +265,13 @@ pub(super) fn is_abandoned<T>(view: View<'_, T>, sequence: u64) -> bool {
             mark.load(Ordering::Relaxed) & ABANDONED != 0
         }
     }
+}
+
+#[inline(never)] // few rings have any
+fn abandoned<T>(view: View<'_, T>, range: Range<u64>) -> u64 {
+    range
+        .filter(|&sequence| is_abandoned(view, sequence))
+        .count() as u64
 }
 
 /// Slots that one claim may write, until it publishes or abandons them.
@@ -513,10 +520,7 @@ impl<'r, T, A: Access> ReadToken<'r, T, A> {
         let view = slots.lines.view();
         let mut live = range.end - range.start;
         if gaps {
-            live -= range
-                .clone()
-                .filter(|&sequence| is_abandoned(view, sequence))
-                .count() as u64;
+            live -= abandoned(view, range.clone());
         }
         Self {
             view,
