@@ -134,7 +134,7 @@ impl<T> Merge<T> {
         self.turn = 0;
         let most = std::mem::take(&mut self.round).most;
         self.rounds += u64::from(most > 0);
-        if self.seen != self.hub.lanes.len() {
+        if self.seen != self.hub.lanes.len() || !self.missing.is_empty() {
             self.adopt();
         }
         let found = self.probe(1 + self.unprobed / EVENTS_A_PROBE);
@@ -351,6 +351,12 @@ mod tests {
         }
     }
 
+    /// The producer of the lane at a place that was taken before.
+    fn make(hub: &Hub<u64>, seat: usize) -> Producer<u64, Single> {
+        let lane = hub.open(seat).expect("memory for a lane");
+        Producer::apart(&lane.ring, &lane.signals, &hub.signals, hub.config.wait)
+    }
+
     #[test]
     fn a_lane_falls_idle_after_so_many_rounds_without_anything() {
         let mut lanes = Lanes::new(3);
@@ -470,6 +476,20 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_that_was_being_made_when_its_place_was_seen_is_found_while_another_is_busy() {
+        let mut lanes = Lanes::new(1);
+        let hub = lanes.merge.hub.clone();
+        let seat = hub.lanes.take(); // somebody is making a lane there
+        (0..3).for_each(|_| drop(lanes.round(1)));
+        assert_eq!(lanes.merge.missing, [seat]);
+        make(&hub, seat).publish(1).expect("open");
+        // the round that was under way, and the next
+        let others: Vec<_> = (0..2).flat_map(|_| lanes.round(1)).collect();
+        assert_eq!(others, [1]);
+        assert_eq!(lanes.merge.missing, []);
+    }
+
+    #[test]
     fn a_forgotten_batch_of_any_lane_is_freed() {
         let mut lanes = Lanes::new(3);
         for lane in [0, 2, 1, 0] {
@@ -498,11 +518,7 @@ mod tests {
         assert_eq!([lanes.read(), lanes.read()], [Some((1, 1)), Some((2, 1))]);
         assert_eq!(lanes.merge.missing, [seat]);
         assert_eq!((lanes.merge.lag(), lanes.merge.lanes.len()), (0, 3));
-        let lane = hub.open(seat).unwrap();
-        let (ring, signals) = (&lane.ring, &lane.signals);
-        let mut producer =
-            Producer::<_, Single>::apart(ring, signals, &hub.signals, hub.config.wait);
-        producer.publish(3).unwrap();
+        make(&hub, seat).publish(3).unwrap();
         assert_eq!(lanes.merge.lag(), 1, "a lane that was missing counts too");
         assert_eq!(lanes.read(), Some((3, 1)));
         assert_eq!((lanes.merge.missing.len(), lanes.merge.lanes.len()), (0, 4));
