@@ -130,7 +130,8 @@ pub struct BusConfig {
     /// 0 to 4,096, and never more than an eighth of the capacity. A reader at the producers' heels takes the cache lines away that they are
     /// writing; a distance more than doubles the throughput of events published one at a time, and delays those in a stream by as long.
     /// A lone event is not kept waiting, but the first one after a burst is. 0, no distance at all, for least latency under load. A ring of many
-    /// producers takes four times as many.
+    /// producers takes four times as many. [Lanes](crate::lanes()) pause only: their reader leaves nothing alone.
+    /// A read with a deadline does not pause.
     pub tail_pauses: u32,
     /// What to do about threads that do not fit the machine. Default [`Placement::Warn`].
     pub placement: Placement,

@@ -125,8 +125,13 @@ fn many_readers<K: ProducerKind>(
             let (seen, own, mut random) = (seen.clone(), Log::new(), random.fork());
             thread::spawn(move || {
                 loop {
-                    match rx.read_deadline(later()) {
-                        Ok(batch) => take(batch, &own, &mut random),
+                    let read = if random.once_in(2) {
+                        rx.read().map_err(ReadDeadlineError::Ended)
+                    } else {
+                        rx.read_deadline(later())
+                    };
+                    match read.map(|batch| take(batch, &own, &mut random)) {
+                        Ok(()) => {}
                         Err(ended) => {
                             break assert_eq!(ended, ReadDeadlineError::Ended(Ended::Drained));
                         }

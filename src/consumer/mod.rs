@@ -97,6 +97,11 @@ impl<T, A: Access> Consumer<T, A> {
 
     /// Reads what is there, at most `batch_max` events; waits for the first.
     ///
+    /// Right behind producers it keeps a distance while events stream ([`tail_pauses`](crate::BusConfig::tail_pauses)). When it took several
+    /// events, and all it might, the next read pauses first, and may then leave the last kilobyte of published events to the
+    /// read after it, which takes those even if nothing more comes. So a loop that reads once a tick should
+    /// [`try_read`](Self::try_read) until that answers `Empty`, or have `tail_pauses: 0`.
+    ///
     /// # Errors
     /// [`Ended`], once everything that this stage gets was read.
     #[inline(always)] // what it returns is then never written to memory
@@ -107,7 +112,8 @@ impl<T, A: Access> Consumer<T, A> {
         Ok(self.take(readable))
     }
 
-    /// [`read`](Self::read), waiting no longer than `deadline`.
+    /// [`read`](Self::read), waiting no longer than `deadline`. It does not pause to keep a distance from producers, so in a stream
+    /// `read` may be faster.
     ///
     /// # Errors
     /// [`ReadDeadlineError`].
@@ -123,7 +129,9 @@ impl<T, A: Access> Consumer<T, A> {
     #[inline(always)]
     fn readable(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
         self.settle();
-        self.reader.keep_distance(|| self.next);
+        if deadline.is_none() {
+            self.reader.keep_distance(|| self.next);
+        }
         let mut most = self.reader.batch_max();
         loop {
             match self.reader.look_for(self.next, most) {
@@ -235,5 +243,29 @@ impl<T, A: Access> fmt::Debug for Consumer<T, A> {
             .field("next", &self.next)
             .field("lag", &self.lag())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::config::BusConfig;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_read_in_a_stream_leaves_the_last_events_to_the_next_unless_it_has_a_deadline() {
+        let later = || Instant::now() + Duration::from_secs(20);
+        let batch_max = BusConfig::default().batch_max;
+        let (mut tx, mut rx) = crate::spsc::<u64>(8192);
+        let mut publish = |count| tx.publish_batch(vec![0; count]).expect("it is open");
+        publish(2);
+        assert_eq!(rx.read().expect("it is open").len(), 2);
+        publish(batch_max);
+        let read = rx.read().expect("it is open").len();
+        assert!(read < batch_max, "it has read all of them");
+        let left = rx.read().expect("it is open").len();
+        assert_eq!(read + left, batch_max, "nothing more came");
+        publish(batch_max);
+        let all = rx.read_deadline(later()).expect("it is open").len();
+        assert_eq!(all, batch_max);
     }
 }

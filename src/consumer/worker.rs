@@ -78,7 +78,8 @@ impl<T, A: Access> Worker<T, A> {
         }
     }
 
-    /// Reads a share of what is there; waits for the first event.
+    /// Reads a share of what is there; waits for the first event. It keeps a distance from producers as
+    /// [`Consumer::read`](crate::Consumer::read) does.
     ///
     /// # Errors
     /// [`Ended`], once everything that this stage gets was taken by its members.
@@ -90,7 +91,7 @@ impl<T, A: Access> Worker<T, A> {
         Ok(self.take(share))
     }
 
-    /// [`read`](Self::read), waiting no longer than `deadline`.
+    /// [`read`](Self::read), waiting no longer than `deadline`. It does not pause to keep a distance from producers.
     ///
     /// # Errors
     /// [`ReadDeadlineError`].
@@ -105,7 +106,9 @@ impl<T, A: Access> Worker<T, A> {
 
     #[inline]
     fn share(&mut self, deadline: Option<Instant>) -> Result<Share, ReadDeadlineError> {
-        self.reader.keep_distance(|| group(&self.reader).claimed());
+        if deadline.is_none() {
+            self.reader.keep_distance(|| group(&self.reader).claimed());
+        }
         self.look().or_else(|stop| self.wait(stop, deadline))
     }
 

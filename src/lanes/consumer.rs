@@ -84,7 +84,8 @@ impl<T> LaneConsumer<T> {
         }
     }
 
-    /// The same; waits for the first event.
+    /// The same; waits for the first event. While events stream it pauses ([`tail_pauses`](crate::BusConfig::tail_pauses)) when it has
+    /// looked at every busy lane and taken all there was.
     ///
     /// # Errors
     /// [`Ended`], once all producers are gone and everything was read.
@@ -94,7 +95,7 @@ impl<T> LaneConsumer<T> {
             .map_err(ReadDeadlineError::without_deadline)
     }
 
-    /// [`read`](Self::read), waiting no longer than `deadline`.
+    /// [`read`](Self::read), waiting no longer than `deadline`. It does not pause.
     ///
     /// # Errors
     /// [`ReadDeadlineError`].
@@ -112,7 +113,7 @@ impl<T> LaneConsumer<T> {
         deadline: Option<Instant>,
     ) -> Result<Batch<'_, T, Exclusive>, ReadDeadlineError> {
         self.merge.settle();
-        let found = match self.merge.look(true) {
+        let found = match self.merge.look(deadline.is_none()) {
             Ok(found) => found,
             Err(_) => self.wait(deadline)?,
         };

@@ -41,7 +41,10 @@ pub(super) struct Merge<T> {
     rounds: u64,
     /// Whose batch was read last: it may have been forgotten.
     last: usize,
-    round: Round,
+    /// Events in the largest batch of this round.
+    most: u64,
+    /// How many pauses let producers get ahead: at most what fits a lane, as a small one fills meanwhile.
+    pauses: u32,
 }
 
 struct Known<T> {
@@ -50,18 +53,14 @@ struct Known<T> {
     gave: u64,
 }
 
-/// What the active lanes gave in this round.
-#[derive(Default)]
-struct Round {
-    /// Events in the largest batch.
-    most: u64,
-}
-
 /// A lane, and what may be read from it.
 pub(super) type Found = (usize, Readable);
 
 impl<T> Merge<T> {
     pub(super) fn new(hub: Arc<Hub<T>>) -> Self {
+        let config = &hub.config;
+        let fitting = u32::try_from(config.capacity / 8).unwrap_or(u32::MAX);
+        let pauses = config.tail_pauses.min(fitting);
         Self {
             hub,
             lanes: Vec::new(),
@@ -74,7 +73,8 @@ impl<T> Merge<T> {
             unprobed: 0,
             rounds: 0,
             last: 0,
-            round: Round::default(),
+            most: 0,
+            pauses,
         }
     }
 
@@ -99,7 +99,7 @@ impl<T> Merge<T> {
         let range = readable.range();
         let events = range.end - range.start;
         self.unprobed += events;
-        self.round.most = self.round.most.max(events);
+        self.most = self.most.max(events);
         self.last = lane;
         let lane = &mut self.lanes[lane];
         lane.gave = self.rounds;
@@ -132,16 +132,15 @@ impl<T> Merge<T> {
 
     fn end_round(&mut self, may_wait: bool) {
         self.turn = 0;
-        let most = std::mem::take(&mut self.round).most;
+        let most = std::mem::take(&mut self.most);
         self.rounds += u64::from(most > 0);
-        if self.seen != self.hub.lanes.len() {
+        if self.seen != self.hub.lanes.len() || !self.missing.is_empty() {
             self.adopt();
         }
         let found = self.probe(1 + self.unprobed / EVENTS_A_PROBE);
         self.unprobed %= EVENTS_A_PROBE;
-        let config = &self.hub.config;
-        if may_wait && !found && most > 1 && most < config.batch_max as u64 {
-            (0..config.tail_pauses).for_each(|_| pause());
+        if may_wait && !found && most > 1 && most < self.hub.config.batch_max as u64 {
+            (0..self.pauses).for_each(|_| pause());
         }
     }
 
@@ -351,6 +350,12 @@ mod tests {
         }
     }
 
+    /// The producer of the lane at a place that was taken before.
+    fn make(hub: &Hub<u64>, seat: usize) -> Producer<u64, Single> {
+        let lane = hub.open(seat).expect("memory for a lane");
+        Producer::apart(&lane.ring, &lane.signals, &hub.signals, hub.config.wait)
+    }
+
     #[test]
     fn a_lane_falls_idle_after_so_many_rounds_without_anything() {
         let mut lanes = Lanes::new(3);
@@ -450,6 +455,24 @@ mod tests {
     }
 
     #[test]
+    fn pauses_fit_a_lane() {
+        for (capacity, tail_pauses, pauses) in [
+            (1, 64, 0),
+            (64, 64, 8),
+            (256, 20, 20),
+            (1 << 16, 4096, 4096),
+        ] {
+            let config = BusConfig {
+                capacity,
+                tail_pauses,
+                ..BusConfig::default()
+            };
+            let hub = Hub::new(config, u64::default).expect("a valid configuration");
+            assert_eq!(Merge::new(Arc::new(hub)).pauses, pauses);
+        }
+    }
+
+    #[test]
     fn a_probe_tells_whether_it_found_any() {
         let mut lanes = Lanes::idle(4);
         assert!(!lanes.merge.probe(3));
@@ -467,6 +490,20 @@ mod tests {
         lanes.round(1); // the round that was under way
         assert_eq!(lanes.merge.active, [0, 1]);
         assert!((IDLE_ROUNDS..IDLE_ROUNDS + 3).contains(&lanes.until_idle(1)));
+    }
+
+    #[test]
+    fn a_lane_that_was_being_made_when_its_place_was_seen_is_found_while_another_is_busy() {
+        let mut lanes = Lanes::new(1);
+        let hub = lanes.merge.hub.clone();
+        let seat = hub.lanes.take(); // somebody is making a lane there
+        (0..3).for_each(|_| drop(lanes.round(1)));
+        assert_eq!(lanes.merge.missing, [seat]);
+        make(&hub, seat).publish(1).expect("open");
+        // the round that was under way, and the next
+        let others: Vec<_> = (0..2).flat_map(|_| lanes.round(1)).collect();
+        assert_eq!(others, [1]);
+        assert_eq!(lanes.merge.missing, []);
     }
 
     #[test]
@@ -498,11 +535,7 @@ mod tests {
         assert_eq!([lanes.read(), lanes.read()], [Some((1, 1)), Some((2, 1))]);
         assert_eq!(lanes.merge.missing, [seat]);
         assert_eq!((lanes.merge.lag(), lanes.merge.lanes.len()), (0, 3));
-        let lane = hub.open(seat).unwrap();
-        let (ring, signals) = (&lane.ring, &lane.signals);
-        let mut producer =
-            Producer::<_, Single>::apart(ring, signals, &hub.signals, hub.config.wait);
-        producer.publish(3).unwrap();
+        make(&hub, seat).publish(3).unwrap();
         assert_eq!(lanes.merge.lag(), 1, "a lane that was missing counts too");
         assert_eq!(lanes.read(), Some((3, 1)));
         assert_eq!((lanes.merge.missing.len(), lanes.merge.lanes.len()), (0, 4));

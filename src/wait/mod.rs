@@ -388,6 +388,28 @@ mod tests {
     }
 
     #[test]
+    fn a_word_that_somebody_slept_on_while_others_were_calmed_is_calmed_later() {
+        let signals = Arc::new(Signals::with_barrier(1, Some(|| true)));
+        let (words, counters) = ([Signal::PUBLISHED, Signal::cursor(0)], Counters::default());
+        words.iter().for_each(|&word| signals.watch(word));
+        let waiters = words.map(|word| {
+            let waiter = Waiter::new(&signals, Wait::Park);
+            let wakeup = Wakeup::Thread(waiter.parker.unparker());
+            let armed = signals.arm(waiter.entry, word, wakeup).expect("no waker");
+            assert!(signals.settle(&armed));
+            waiter
+        });
+        let are_fenced = || words.map(|word| signals.is_fenced(word));
+        signals.notify(words[0], &counters);
+        signals.calm_all();
+        assert_eq!(are_fenced(), [false, true], "somebody sleeps on the other");
+        signals.notify(words[1], &counters);
+        thread::sleep(Duration::from_nanos(signal::CALM_NANOS));
+        waiters.iter().for_each(|waiter| waiter.signals.calm());
+        assert_eq!(are_fenced(), [false, false]);
+    }
+
+    #[test]
     fn a_refusal_makes_all_fence_and_after_a_while_sleepers_sleep_as_without_a_barrier() {
         static ASKED: AtomicU64 = AtomicU64::new(0);
         let signals = Arc::new(Signals::with_barrier(

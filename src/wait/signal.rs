@@ -72,7 +72,7 @@ const SETTLED: u32 = 8;
 const REFUSED: u32 = 16;
 
 /// So long after the last sleep wakers are spared their fence: about what a barrier costs all in all, in fences.
-const CALM_NANOS: u64 = 100_000;
+pub(super) const CALM_NANOS: u64 = 100_000;
 
 /// So long after a refusal whatever was changed without a fence before it is seen by all. A store leaves its core in far less than a
 /// microsecond, and at the latest when its thread is interrupted.
@@ -87,7 +87,8 @@ pub(crate) struct Signals {
     /// When it was first refused, in nanoseconds since the origin; 0: it never was.
     refused: AtomicU64,
     origin: Instant,
-    /// When somebody last went to sleep, in nanoseconds since the origin; 0: all words are calm.
+    /// When somebody last went to sleep, or a word was last found that could not be calmed yet, in nanoseconds since the origin;
+    /// 0: all words are calm, or will never be.
     slept: CachePadded<AtomicU64>,
     /// Of the producers: by itself, so that a publication finds it without a look into the list.
     published: CachePadded<AtomicU32>,
@@ -322,8 +323,8 @@ impl Signals {
     /// change. `false`: the system refuses to, so the sleeper must look again by itself.
     pub(crate) fn settle(&self, armed: &Armed) -> bool {
         if self.barrier.is_some() {
-            // relaxed: a hint for `calm`
-            self.slept.store(self.now(), Ordering::Relaxed);
+            // pairs: SLEPT (calm_all): the word was fenced before
+            self.slept.store(self.now(), Ordering::Release);
         }
         if armed.before & SETTLED != 0 {
             return true;
@@ -374,18 +375,25 @@ impl Signals {
 
     #[cold]
     pub(super) fn calm_all(&self) {
-        // relaxed: a hint; who sleeps from now on sets it again
-        self.slept.store(0, Ordering::Relaxed);
+        // pairs: SLEPT (settle): the words of whoever slept until then are seen fenced
+        let slept = self.slept.load(Ordering::Acquire);
+        let mut stays_fenced = false;
         for index in 0..=self.cursors.len() {
             let word = self.word(Signal(index));
             // relaxed: a hint, which the exchange confirms
             let now = word.load(Ordering::Relaxed);
-            if now & (SETTLED | ARMED | REFUSED) == SETTLED {
-                let calm = now & !(FENCED | SETTLED);
-                // pairs: SETTLED (arm); when it fails somebody sleeps, or all is calm already, or is never to be
-                let _ = word.compare_exchange(now, calm, Ordering::AcqRel, Ordering::Relaxed);
+            if now & (FENCED | REFUSED) != FENCED {
+                continue; // calm already, or never to be
             }
+            let calm = now & !(FENCED | SETTLED);
+            // pairs: SETTLED (arm); when it fails somebody sleeps, or is about to
+            let exchange = || word.compare_exchange(now, calm, Ordering::AcqRel, Ordering::Relaxed);
+            stays_fenced |= now & (SETTLED | ARMED) != SETTLED || exchange().is_err();
         }
+        // what stays fenced is calmed another time: nobody need sleep again before
+        let next = if stays_fenced { self.now() } else { 0 };
+        // relaxed: a hint; when it fails somebody has gone to sleep meanwhile, or has done the same
+        let _ = (self.slept).compare_exchange(slept, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     #[cfg(all(test, not(loom)))]
