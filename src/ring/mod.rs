@@ -52,6 +52,16 @@ pub(crate) enum Kind {
     Multi,
 }
 
+impl Kind {
+    /// What publishes an event of such a ring.
+    pub(crate) const fn marks(self) -> Marks {
+        match self {
+            Self::Single => Marks::Word,
+            Self::Multi => Marks::Bytes,
+        }
+    }
+}
+
 /// Events and everything that says who may touch them.
 pub(crate) struct Ring<T> {
     pub(crate) slots: Slots<T>,
@@ -94,11 +104,7 @@ impl<T> Ring<T> {
         event: impl FnMut() -> T,
     ) -> Result<Self, Error> {
         let capacity = (capacity as u64).next_power_of_two();
-        let marks = match kind {
-            Kind::Single => Marks::Word,
-            Kind::Multi => Marks::Bytes,
-        };
-        let slots = Slots::new(marks, capacity, event)?;
+        let slots = Slots::new(kind.marks(), capacity, event)?;
         let core = Core {
             head: CachePadded::new(AtomicU64::new(0)),
             status: CachePadded::new(Status {

@@ -3,7 +3,7 @@
 use crate::ring::lines::Marks;
 use crate::ring::slots::{Events, WriteToken};
 use crate::ring::walk::IterMut;
-use crate::ring::{Core, Ring};
+use crate::ring::{Core, Kind, Ring};
 use std::ops::Range;
 
 /// Why nothing was claimed.
@@ -19,16 +19,16 @@ pub(crate) enum Refused {
 /// Hands out sequences and publishes them. One value for each producer.
 #[allow(private_interfaces, reason = "sealed: named by nobody outside")]
 pub trait Sequencer: Sized {
-    /// Whether others may claim sequences beside this one.
-    const MULTI: bool;
-
-    /// Of the ring's slots: several producers publish out of order.
+    /// Of the rings that it is for. Whoever makes one checks that it gets such a ring, and hands it no other.
     #[doc(hidden)]
-    const MARKS: Marks = if Self::MULTI {
-        Marks::Bytes
-    } else {
-        Marks::Word
-    };
+    const KIND: Kind;
+
+    /// Whether others may claim sequences beside this one.
+    const MULTI: bool = matches!(Self::KIND, Kind::Multi);
+
+    /// Of the ring's slots.
+    #[doc(hidden)]
+    const MARKS: Marks = Self::KIND.marks();
 
     /// Proof that sequences may be claimed, or are.
     type Grant;

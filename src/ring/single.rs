@@ -5,10 +5,10 @@
 //! are used again.
 
 use crate::ring::cursor::Snapshot;
-use crate::ring::lines::{Marks, Place};
+use crate::ring::lines::Place;
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
 use crate::ring::slots::{Slots, WriteToken};
-use crate::ring::{Core, Ring};
+use crate::ring::{Core, Kind, Ring};
 use crate::sync::{Ordering, at};
 use std::ops::Range;
 
@@ -71,11 +71,11 @@ impl SingleSequencer {
             return false;
         }
         self.line = if next == self.line.end() {
-            // SAFETY: the marks of a single-producer ring are words, and this is one of its lines: `next` comes right after it.
-            unsafe { slots.begin_after(Marks::Word, self.line) }
+            // SAFETY: the slots are those of a ring of this kind, and this is one of its lines: `next` comes right after it.
+            unsafe { slots.begin_after(Self::MARKS, self.line) }
         } else {
             // SAFETY: as above.
-            unsafe { slots.begin(Marks::Word, next) }
+            unsafe { slots.begin(Self::MARKS, next) }
         };
         self.line_limit = self.limit.min(self.line.end());
         true
@@ -91,7 +91,7 @@ impl SingleSequencer {
 
 #[allow(private_interfaces, reason = "sealed: named by nobody outside")]
 impl Sequencer for SingleSequencer {
-    const MULTI: bool = false;
+    const KIND: Kind = Kind::Single;
     type Grant = Room;
 
     fn new() -> Self {
@@ -111,7 +111,7 @@ impl Sequencer for SingleSequencer {
         }
         // SAFETY: as in `claim`. `next` is in the line that was begun last: it is below that line's end, and only grows.
         let token =
-            unsafe { WriteToken::mint(&ring.slots, Marks::Word, self.line, next..next + 1) };
+            unsafe { WriteToken::mint(&ring.slots, Self::MARKS, self.line, next..next + 1) };
         Some(Claimed::new(self, &ring.core, token))
     }
 
@@ -134,13 +134,13 @@ impl Sequencer for SingleSequencer {
         let Room(range) = room;
         assert!(range.start == ring.core.own_head(), "room is used at once");
         // SAFETY: as in `turn`.
-        let place = unsafe { ring.slots.begin(Marks::Word, range.start) };
+        let place = unsafe { ring.slots.begin(Self::MARKS, range.start) };
         // SAFETY: the marks of a single-producer ring are words, and the place is that of the first. This producer is the only one, and
         // the claim borrows it mutably, so no other write token lives. Below the limit every living reader's cursor has
         // passed what the slots held a lap ago (the limit is the least cursor plus the capacity, and cursors were read
         // with Acquire), readers that have left touch no slot, and none reads above its barrier before the marks of
         // `range` are stored.
-        let token = unsafe { WriteToken::mint(&ring.slots, Marks::Word, place, range) };
+        let token = unsafe { WriteToken::mint(&ring.slots, Self::MARKS, place, range) };
         Claimed::new(self, &ring.core, token)
     }
 
