@@ -166,8 +166,8 @@ impl Sequencer for MultiSequencer {
         // the ticket is used up. The range is below the limit, so every living reader's cursor has passed what the slots
         // held a lap ago (cursors were read with Acquire): those events had been published, so their writers are done
         // too. Readers that have left touch no slot; once none is left the counter is closed before the last cursor
-        // reads as retired, so no claim rests on a limit without readers. None reads above its barrier before the marks
-        // of the range are stored.
+        // reads as retired, so no claim rests on a limit without readers. None reads a sequence of the range before its
+        // mark is stored, after which this token touches its slot no more.
         let token = unsafe { WriteToken::mint(&ring.slots, Self::MARKS, self.line, ticket.0) };
         Claimed::new(self, &ring.core, token)
     }

@@ -51,7 +51,8 @@ pub trait Sequencer: Sized {
     #[doc(hidden)]
     fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, grant: Self::Grant) -> Claimed<'s, T, Self>;
 
-    /// Everything below `end` will be published next: comes before the marks.
+    /// Everything below `end` is published: comes before the marks, and after the last access to the slots, which a reader that goes by
+    /// the position may be reading from now on.
     #[doc(hidden)]
     fn pass(&self, core: &Core, end: u64);
 

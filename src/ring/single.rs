@@ -1,7 +1,8 @@
 //! One producer: a claim is a local counter against a cached limit, publishing is one Release store in the event's line.
 //!
-//! The published position also stands in `head`, a line that nobody polls: raised *before* the mark, so that a reader who
-//! joins there has missed nothing that it could have been lapped on. A claim that unwinds is simply not published: its sequences
+//! The published position also stands in `head`, raised between the last write and the mark: so a reader who joins there has missed
+//! nothing that it could have been lapped on, and one that follows a stream reads up to it, without a look at marks. That one looks once
+//! in a while, and nobody polls the line: whoever waits for an event waits at its mark. A claim that unwinds is simply not published: its sequences
 //! are used again.
 
 use crate::ring::cursor::Snapshot;
@@ -138,15 +139,15 @@ impl Sequencer for SingleSequencer {
         // SAFETY: the marks of a single-producer ring are words, and the place is that of the first. This producer is the only one, and
         // the claim borrows it mutably, so no other write token lives. Below the limit every living reader's cursor has
         // passed what the slots held a lap ago (the limit is the least cursor plus the capacity, and cursors were read
-        // with Acquire), readers that have left touch no slot, and none reads above its barrier before the marks of
-        // `range` are stored.
+        // with Acquire), readers that have left touch no slot, and none reads a sequence of `range` before it
+        // is passed or marked, after which this token touches its slot no more (`Sequencer::pass`).
         let token = unsafe { WriteToken::mint(&ring.slots, Self::MARKS, place, range) };
         Claimed::new(self, &ring.core, token)
     }
 
     #[inline(always)]
     fn pass(&self, core: &Core, end: u64) {
-        // pairs: PASSED (passed). Whoever joins fences between its insertion and its look (JOIN-FENCE)
+        // pairs: PASSED (position). Whoever joins fences between its insertion and its look (JOIN-FENCE)
         core.head
             .store(end, at("passed_release", Ordering::Release));
     }
