@@ -139,15 +139,9 @@ impl Core {
         self.id
     }
 
-    /// How far producers are: every published sequence is below.
+    /// How far producers are: every published sequence is below, and a single producer has published all that is.
     pub(crate) fn position(&self) -> u64 {
-        // pairs: HEAD (claim, pass)
-        self.head.load(Ordering::Acquire) & POSITION
-    }
-
-    /// The same, asked by a reader that is gated on producers: a single producer has published what is below.
-    pub(crate) fn passed(&self) -> u64 {
-        // pairs: PASSED (pass)
+        // pairs: HEAD (claim_from), PASSED (pass, seal)
         self.head.load(at("passed_acquire", Ordering::Acquire)) & POSITION
     }
 
@@ -181,7 +175,7 @@ impl Core {
         if self.is_open() {
             return None;
         }
-        // pairs: HEAD (close, seal)
+        // pairs: HEAD (end), PASSED (seal)
         let head = self.head.load(Ordering::Acquire);
         (head & CLOSED != 0).then_some(head & POSITION)
     }
@@ -210,7 +204,7 @@ impl Core {
 
     /// The only producer of a single-producer ring will publish nothing more.
     fn seal(&self, position: u64) {
-        // pairs: HEAD (closing)
+        // pairs: PASSED (position, closing)
         self.head.store(position | CLOSED, Ordering::Release);
         // pairs: STATUS (is_open)
         self.status.state.fetch_max(CLOSING, Ordering::AcqRel);
