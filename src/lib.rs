@@ -190,7 +190,8 @@ pub use stats::{BusStats, Latency, LatencySummary, ProducerStats, StageStats};
 pub use topology::{Stage, StageBuilder, Topology};
 
 use consumer::Reader;
-use ring::{Kind, Ring};
+use ring::Ring;
+use ring::sequencer::Sequencer;
 use sync::Arc;
 use wait::Waiter;
 use wait::signal::{Signal, Signals};
@@ -212,7 +213,7 @@ use wait::signal::{Signal, Signals};
 /// When `capacity` is 0 or too large, with the text of the [`Error`] that a [`Topology`] returns.
 #[must_use]
 pub fn spsc<T: Default + Send>(capacity: usize) -> (Producer<T>, Consumer<T, Exclusive>) {
-    let (producer, reader, waiter) = two_ends(Kind::Single, capacity, false);
+    let (producer, reader, waiter) = two_ends(capacity, false);
     (producer, Consumer::new(reader, waiter))
 }
 
@@ -237,7 +238,7 @@ pub fn spsc<T: Default + Send>(capacity: usize) -> (Producer<T>, Consumer<T, Exc
 /// As [`spsc`].
 #[must_use]
 pub fn mpsc<T: Default + Send>(capacity: usize) -> (Producer<T, Multi>, Consumer<T, Exclusive>) {
-    let (producer, reader, waiter) = two_ends(Kind::Multi, capacity, false);
+    let (producer, reader, waiter) = two_ends(capacity, false);
     (producer, Consumer::new(reader, waiter))
 }
 
@@ -263,7 +264,7 @@ pub fn mpsc<T: Default + Send>(capacity: usize) -> (Producer<T, Multi>, Consumer
 /// As [`spsc`].
 #[must_use]
 pub fn spmc<T: Default + Send>(capacity: usize) -> (Producer<T>, Worker<T, Exclusive>) {
-    let (producer, reader, waiter) = two_ends(Kind::Single, capacity, true);
+    let (producer, reader, waiter) = two_ends(capacity, true);
     (producer, Worker::new(reader, waiter))
 }
 
@@ -290,13 +291,12 @@ pub fn spmc<T: Default + Send>(capacity: usize) -> (Producer<T>, Worker<T, Exclu
 /// As [`spsc`].
 #[must_use]
 pub fn mpmc<T: Default + Send>(capacity: usize) -> (Producer<T, Multi>, Worker<T, Exclusive>) {
-    let (producer, reader, waiter) = two_ends(Kind::Multi, capacity, true);
+    let (producer, reader, waiter) = two_ends(capacity, true);
     (producer, Worker::new(reader, waiter))
 }
 
 /// A ring without a topology: one stage, no late readers.
 fn two_ends<T: Default, K: ProducerKind>(
-    kind: Kind,
     capacity: usize,
     shared: bool,
 ) -> (Producer<T, K>, Reader<T>, Waiter) {
@@ -306,7 +306,7 @@ fn two_ends<T: Default, K: ProducerKind>(
     };
     let ring = config
         .validate()
-        .and_then(|()| Ring::new(kind, capacity, 1, false, T::default));
+        .and_then(|()| Ring::new(K::Sequencer::KIND, capacity, 1, false, T::default));
     let ring = Arc::new(ring.unwrap_or_else(|error| panic!("{error}")));
     let signals = Arc::new(Signals::new(1));
     let (entry, _) = ring.core.add_reader(shared);

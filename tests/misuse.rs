@@ -131,6 +131,9 @@ fn a_ring_that_does_not_fit_into_memory_is_refused_before_a_slot_is_made() {
         );
         assert_eq!(made, 0);
     }
+    // a line of these has more bytes than addresses
+    let error = Topology::multi(config(1), || -> [u8; 1 << 60] { unreachable!() }).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CapacityTooLarge);
 }
 
 #[test]

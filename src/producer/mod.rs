@@ -96,12 +96,19 @@ impl<T, K: ProducerKind> Producer<T, K> {
     }
 
     /// The same where producers and readers sleep in different places.
+    ///
+    /// # Panics
+    /// When the ring is for other producers: a sequencer relies on what its ring's marks are.
     pub(crate) fn apart(
         ring: &Arc<Ring<T>>,
         signals: &Arc<Signals>,
         readers: &Arc<Signals>,
         wait: Wait,
     ) -> Self {
+        assert!(
+            ring.core.kind() == K::Sequencer::KIND,
+            "a ring for other producers"
+        );
         let producer = Self {
             sequencer: K::Sequencer::new(),
             ring: ring.clone(),

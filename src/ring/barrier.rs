@@ -143,7 +143,7 @@ impl Barrier {
         if !self.far.get() {
             (0..pauses).for_each(|_| pause());
         }
-        let end = core.passed().saturating_sub(events);
+        let end = core.position().saturating_sub(events);
         self.far.set(end > next + far);
         self.stay_below.set(end);
     }

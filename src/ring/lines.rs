@@ -100,6 +100,12 @@ impl<T> Lines<T> {
     /// Whether it is the same number with either.
     const ALIKE: bool = Self::per_line(Marks::Word) == Self::per_line(Marks::Bytes);
 
+    /// Whether a line has an address for each of its bytes; what is computed of lines that were made does not overflow then.
+    const ADDRESSABLE: bool = {
+        let rest = Self::FIRST_SLOT + Self::ALIGN + CACHE_LINE + AHEAD;
+        Self::SLOT <= (isize::MAX as usize - rest) / LARGE_PER_LINE as usize
+    };
+
     /// From one line to the next, in bytes.
     const fn stride(marks: Marks) -> usize {
         (Self::FIRST_SLOT + Self::per_line(marks) as usize * Self::SLOT)
@@ -117,15 +123,17 @@ impl<T> Lines<T> {
         event: impl FnMut() -> T,
     ) -> Result<Self, Error> {
         debug_assert!(capacity.is_power_of_two());
-        let stride = Self::stride(marks);
+        if !Self::ADDRESSABLE {
+            return Err(Self::too_large(capacity));
+        }
         let count = capacity.div_ceil(Self::per_line(marks)).next_power_of_two();
         let layout = (count as usize)
-            .checked_mul(stride)
+            .checked_mul(Self::stride(marks))
             .and_then(|bytes| Layout::from_size_align(bytes, CACHE_LINE.max(Self::ALIGN)).ok())
-            .ok_or_else(|| too_large(capacity, stride))?;
+            .ok_or_else(|| Self::too_large(capacity))?;
         // SAFETY: the size is not 0: a line holds at least its marks.
         let first = unsafe { alloc(layout) };
-        let first = NonNull::new(first).ok_or_else(|| too_large(capacity, stride))?;
+        let first = NonNull::new(first).ok_or_else(|| Self::too_large(capacity))?;
         let mut lines = Self {
             first,
             layout,
@@ -175,14 +183,16 @@ impl<T> Lines<T> {
     }
 }
 
-fn too_large(capacity: u64, stride: usize) -> Error {
-    let text = format!(
-        "capacity is {capacity}: lines of {stride} bytes for so many events do not fit into memory; choose a smaller capacity"
-    );
-    Error::new(ErrorKind::CapacityTooLarge, text)
-}
-
 impl<T> Lines<T> {
+    #[cold]
+    fn too_large(capacity: u64) -> Error {
+        let text = format!(
+            "capacity is {capacity}: so many events of {} bytes do not fit into memory; choose a smaller capacity",
+            size_of::<T>()
+        );
+        Error::new(ErrorKind::CapacityTooLarge, text)
+    }
+
     /// Drops the events, the last made first. If one panics, the rest is still there to be dropped.
     fn empty(&mut self) {
         while self.made > 0 {

@@ -52,6 +52,16 @@ pub(crate) enum Kind {
     Multi,
 }
 
+impl Kind {
+    /// What publishes an event of such a ring.
+    pub(crate) const fn marks(self) -> Marks {
+        match self {
+            Self::Single => Marks::Word,
+            Self::Multi => Marks::Bytes,
+        }
+    }
+}
+
 /// Events and everything that says who may touch them.
 pub(crate) struct Ring<T> {
     pub(crate) slots: Slots<T>,
@@ -94,11 +104,7 @@ impl<T> Ring<T> {
         event: impl FnMut() -> T,
     ) -> Result<Self, Error> {
         let capacity = (capacity as u64).next_power_of_two();
-        let marks = match kind {
-            Kind::Single => Marks::Word,
-            Kind::Multi => Marks::Bytes,
-        };
-        let slots = Slots::new(marks, capacity, event)?;
+        let slots = Slots::new(kind.marks(), capacity, event)?;
         let core = Core {
             head: CachePadded::new(AtomicU64::new(0)),
             status: CachePadded::new(Status {
@@ -133,15 +139,9 @@ impl Core {
         self.id
     }
 
-    /// How far producers are: every published sequence is below.
+    /// How far producers are: every published sequence is below, and a single producer has published all that is.
     pub(crate) fn position(&self) -> u64 {
-        // pairs: HEAD (claim, pass)
-        self.head.load(Ordering::Acquire) & POSITION
-    }
-
-    /// The same, asked by a reader that is gated on producers: a single producer has published what is below.
-    pub(crate) fn passed(&self) -> u64 {
-        // pairs: PASSED (pass)
+        // pairs: HEAD (claim_from), PASSED (pass, seal)
         self.head.load(at("passed_acquire", Ordering::Acquire)) & POSITION
     }
 
@@ -175,7 +175,7 @@ impl Core {
         if self.is_open() {
             return None;
         }
-        // pairs: HEAD (close, seal)
+        // pairs: HEAD (end), PASSED (seal)
         let head = self.head.load(Ordering::Acquire);
         (head & CLOSED != 0).then_some(head & POSITION)
     }
@@ -204,7 +204,7 @@ impl Core {
 
     /// The only producer of a single-producer ring will publish nothing more.
     fn seal(&self, position: u64) {
-        // pairs: HEAD (closing)
+        // pairs: PASSED (position, closing)
         self.head.store(position | CLOSED, Ordering::Release);
         // pairs: STATUS (is_open)
         self.status.state.fetch_max(CLOSING, Ordering::AcqRel);

@@ -9,10 +9,10 @@
 //! goes to another core, instead of one. What was measured stands in `docs/decisions/002-multi-producer.md`.
 
 use crate::ring::cursor::{POSITION, Snapshot};
-use crate::ring::lines::{Marks, Place};
+use crate::ring::lines::Place;
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
 use crate::ring::slots::WriteToken;
-use crate::ring::{CLOSED, Core, Ring};
+use crate::ring::{CLOSED, Core, Kind, Ring};
 use crate::sync::{Ordering, pause, step};
 use std::ops::Range;
 
@@ -88,7 +88,7 @@ impl MultiSequencer {
 
 #[allow(private_interfaces, reason = "sealed: named by nobody outside")]
 impl Sequencer for MultiSequencer {
-    const MULTI: bool = true;
+    const KIND: Kind = Kind::Multi;
     type Grant = Ticket;
 
     fn new() -> Self {
@@ -153,22 +153,22 @@ impl Sequencer for MultiSequencer {
     #[inline(always)]
     fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, ticket: Ticket) -> Claimed<'s, T, Self> {
         let sequence = ticket.0.start;
-        if !ring.slots.is_in(Marks::Bytes, self.line, sequence) {
+        if !ring.slots.is_in(Self::MARKS, self.line, sequence) {
             self.line = if sequence == self.line.end() {
-                // SAFETY: the marks of a multi-producer ring are bytes, and this is one of its lines: the sequence comes right after it.
-                unsafe { ring.slots.begin_after(Marks::Bytes, self.line) }
+                // SAFETY: the ring is of this kind, and this is one of its lines: the sequence comes right after it.
+                unsafe { ring.slots.begin_after(Self::MARKS, self.line) }
             } else {
                 // SAFETY: as above.
-                unsafe { ring.slots.begin(Marks::Bytes, sequence) }
+                unsafe { ring.slots.begin(Self::MARKS, sequence) }
             };
         }
-        // SAFETY: the marks are bytes, and the place is that of the first. The CAS gave this range to this ticket alone, and
+        // SAFETY: the ring is of this kind, and the place is that of the first. The CAS gave this range to this ticket alone, and
         // the ticket is used up. The range is below the limit, so every living reader's cursor has passed what the slots
         // held a lap ago (cursors were read with Acquire): those events had been published, so their writers are done
         // too. Readers that have left touch no slot; once none is left the counter is closed before the last cursor
-        // reads as retired, so no claim rests on a limit without readers. None reads above its barrier before the marks
-        // of the range are stored.
-        let token = unsafe { WriteToken::mint(&ring.slots, Marks::Bytes, self.line, ticket.0) };
+        // reads as retired, so no claim rests on a limit without readers. None reads a sequence of the range before its
+        // mark is stored, after which this token touches its slot no more.
+        let token = unsafe { WriteToken::mint(&ring.slots, Self::MARKS, self.line, ticket.0) };
         Claimed::new(self, &ring.core, token)
     }
 

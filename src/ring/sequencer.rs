@@ -3,7 +3,7 @@
 use crate::ring::lines::Marks;
 use crate::ring::slots::{Events, WriteToken};
 use crate::ring::walk::IterMut;
-use crate::ring::{Core, Ring};
+use crate::ring::{Core, Kind, Ring};
 use std::ops::Range;
 
 /// Why nothing was claimed.
@@ -19,16 +19,16 @@ pub(crate) enum Refused {
 /// Hands out sequences and publishes them. One value for each producer.
 #[allow(private_interfaces, reason = "sealed: named by nobody outside")]
 pub trait Sequencer: Sized {
-    /// Whether others may claim sequences beside this one.
-    const MULTI: bool;
-
-    /// Of the ring's slots: several producers publish out of order.
+    /// Of the rings that it is for. Whoever makes one checks that it gets such a ring, and hands it no other.
     #[doc(hidden)]
-    const MARKS: Marks = if Self::MULTI {
-        Marks::Bytes
-    } else {
-        Marks::Word
-    };
+    const KIND: Kind;
+
+    /// Whether others may claim sequences beside this one.
+    const MULTI: bool = matches!(Self::KIND, Kind::Multi);
+
+    /// Of the ring's slots.
+    #[doc(hidden)]
+    const MARKS: Marks = Self::KIND.marks();
 
     /// Proof that sequences may be claimed, or are.
     type Grant;
@@ -51,7 +51,8 @@ pub trait Sequencer: Sized {
     #[doc(hidden)]
     fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, grant: Self::Grant) -> Claimed<'s, T, Self>;
 
-    /// Everything below `end` will be published next: comes before the marks.
+    /// Everything below `end` is published: comes before the marks, and after the last access to the slots, which a reader that goes by
+    /// the position may be reading from now on.
     #[doc(hidden)]
     fn pass(&self, core: &Core, end: u64);
 

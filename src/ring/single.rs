@@ -1,14 +1,15 @@
 //! One producer: a claim is a local counter against a cached limit, publishing is one Release store in the event's line.
 //!
-//! The published position also stands in `head`, a line that nobody polls: raised *before* the mark, so that a reader who
-//! joins there has missed nothing that it could have been lapped on. A claim that unwinds is simply not published: its sequences
+//! The published position also stands in `head`, raised between the last write and the mark: so a reader who joins there has missed
+//! nothing that it could have been lapped on, and one that follows a stream reads up to it, without a look at marks. That one looks once
+//! in a while, and nobody polls the line: whoever waits for an event waits at its mark. A claim that unwinds is simply not published: its sequences
 //! are used again.
 
 use crate::ring::cursor::Snapshot;
-use crate::ring::lines::{Marks, Place};
+use crate::ring::lines::Place;
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
 use crate::ring::slots::{Slots, WriteToken};
-use crate::ring::{Core, Ring};
+use crate::ring::{Core, Kind, Ring};
 use crate::sync::{Ordering, at};
 use std::ops::Range;
 
@@ -71,11 +72,11 @@ impl SingleSequencer {
             return false;
         }
         self.line = if next == self.line.end() {
-            // SAFETY: the marks of a single-producer ring are words, and this is one of its lines: `next` comes right after it.
-            unsafe { slots.begin_after(Marks::Word, self.line) }
+            // SAFETY: the slots are those of a ring of this kind, and this is one of its lines: `next` comes right after it.
+            unsafe { slots.begin_after(Self::MARKS, self.line) }
         } else {
             // SAFETY: as above.
-            unsafe { slots.begin(Marks::Word, next) }
+            unsafe { slots.begin(Self::MARKS, next) }
         };
         self.line_limit = self.limit.min(self.line.end());
         true
@@ -91,7 +92,7 @@ impl SingleSequencer {
 
 #[allow(private_interfaces, reason = "sealed: named by nobody outside")]
 impl Sequencer for SingleSequencer {
-    const MULTI: bool = false;
+    const KIND: Kind = Kind::Single;
     type Grant = Room;
 
     fn new() -> Self {
@@ -111,7 +112,7 @@ impl Sequencer for SingleSequencer {
         }
         // SAFETY: as in `claim`. `next` is in the line that was begun last: it is below that line's end, and only grows.
         let token =
-            unsafe { WriteToken::mint(&ring.slots, Marks::Word, self.line, next..next + 1) };
+            unsafe { WriteToken::mint(&ring.slots, Self::MARKS, self.line, next..next + 1) };
         Some(Claimed::new(self, &ring.core, token))
     }
 
@@ -134,19 +135,19 @@ impl Sequencer for SingleSequencer {
         let Room(range) = room;
         assert!(range.start == ring.core.own_head(), "room is used at once");
         // SAFETY: as in `turn`.
-        let place = unsafe { ring.slots.begin(Marks::Word, range.start) };
+        let place = unsafe { ring.slots.begin(Self::MARKS, range.start) };
         // SAFETY: the marks of a single-producer ring are words, and the place is that of the first. This producer is the only one, and
         // the claim borrows it mutably, so no other write token lives. Below the limit every living reader's cursor has
         // passed what the slots held a lap ago (the limit is the least cursor plus the capacity, and cursors were read
-        // with Acquire), readers that have left touch no slot, and none reads above its barrier before the marks of
-        // `range` are stored.
-        let token = unsafe { WriteToken::mint(&ring.slots, Marks::Word, place, range) };
+        // with Acquire), readers that have left touch no slot, and none reads a sequence of `range` before it
+        // is passed or marked, after which this token touches its slot no more (`Sequencer::pass`).
+        let token = unsafe { WriteToken::mint(&ring.slots, Self::MARKS, place, range) };
         Claimed::new(self, &ring.core, token)
     }
 
     #[inline(always)]
     fn pass(&self, core: &Core, end: u64) {
-        // pairs: PASSED (passed). Whoever joins fences between its insertion and its look (JOIN-FENCE)
+        // pairs: PASSED (position). Whoever joins fences between its insertion and its look (JOIN-FENCE)
         core.head
             .store(end, at("passed_release", Ordering::Release));
     }

@@ -14,6 +14,9 @@
 //! old idea of what was taken, sees a later lap as published (and then fails to take it), as long as it is less than 64 laps behind. One
 //! that slept longer may see nothing once, and looks again from where the group is then.
 //!
+//! A sequence is *published* once it is marked, or *passed*: a single producer's position, stored before the mark, is above it
+//! ([`single`](super::single)). So a writer's last access to a slot comes before it passes the sequence; only marks follow.
+//!
 //! A token is a range of sequences plus a promise. Minting one is `unsafe` and happens where the protocol proves the
 //! promise; using one is safe:
 //! * a [`WriteToken`] is the only token for its range;
@@ -284,9 +287,9 @@ pub(crate) struct WriteToken<'r, T> {
 
 impl<'r, T> WriteToken<'r, T> {
     /// # Safety
-    /// These are the marks of the slots, and `place` is where they have `range.start`. Until the token's sequences are published or it is
-    /// dropped, no other token covers any slot of `range`, nor will one be minted; what earlier tokens did to these slots
-    /// happens before this call.
+    /// These are the marks of the slots, and `place` is where they have `range.start`. Until a sequence is published, passed or marked, or
+    /// the token is dropped, no other token covers its slot, nor will one be minted; what earlier tokens did to these slots
+    /// happens before this call. Whoever passes sequences does so in `before`, or has no access to slots follow.
     #[inline(always)]
     pub(crate) unsafe fn mint(
         slots: &'r Slots<T>,
@@ -304,7 +307,8 @@ impl<'r, T> WriteToken<'r, T> {
         self.range.clone()
     }
 
-    /// Lets `write` edit the only slot, then publishes it, `before` that with one above its sequence, and gives it up.
+    /// Lets `write` edit the only slot, then publishes it, `before` that with one above its sequence, and gives it up. The last access
+    /// to the slot comes before `before`, which may pass it.
     /// Returns the sequence.
     #[inline(always)]
     pub(crate) fn publish_only(
@@ -328,8 +332,8 @@ impl<'r, T> WriteToken<'r, T> {
         sequence
     }
 
-    /// Puts `events` into the slots, and publishes line by line; `before` that each time with one above what is then published.
-    /// Ends with the slots or with the events. If an iterator panics, what it had yielded is published. `marks`: those of the slots.
+    /// Puts `events` into the slots, and publishes line by line; `before` that each time with one above what is then published:
+    /// the last access to those slots comes before that, as in `publish_only`. Ends with the slots or with the events. If an iterator panics, what it had yielded is published. `marks`: those of the slots.
     #[inline(always)]
     pub(crate) fn fill(
         &mut self,
@@ -514,7 +518,7 @@ impl<'r, T, A: Access> ReadToken<'r, T, A> {
     ///
     /// # Safety
     /// While the token lives no other token covers any slot of `range`, but that several with [`Shared`] access may;
-    /// every sequence of `range` was published, and that happens before this call.
+    /// every sequence of `range` was published, passed or marked, and that happens before this call.
     #[inline(always)]
     pub(crate) unsafe fn mint(slots: &'r Slots<T>, range: Range<u64>, gaps: bool) -> Self {
         let view = slots.lines.view();
