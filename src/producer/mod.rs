@@ -36,9 +36,9 @@ use std::time::Instant;
 ///
 /// The bus closes when its last producer is dropped: stages deliver what was published, then end.
 ///
-/// **Cost**, when there is room: one store of the event and one Release store, for small events in the same cache line
-/// ([`Multi`]: a compare-and-swap before them); a full fence more while readers park now and then (see [`Wait`]). About 30
-/// instructions an event published by itself, 12 in batches ([`Multi`]: 33 and 43).
+/// **Cost**, when there is room: one store of the event, one of the position, which stays in the producer's cache, and one Release store,
+/// for small events in the same cache line ([`Multi`]: a compare-and-swap, and no position); a full fence more while readers park now and
+/// then (see [`Wait`]). About 30 instructions an event published by itself, 12 in batches ([`Multi`]: 35 and 16).
 ///
 /// ```
 /// let (mut tx, mut rx) = ringway::spsc::<u64>(4);
