@@ -45,7 +45,7 @@ pub(crate) enum Marks {
 pub(crate) struct Lines<T> {
     first: NonNull<u8>,
     /// How much of it lines fill.
-    bytes: usize,
+    pub(super) bytes: usize,
     layout: Layout,
     /// The number of lines less one.
     mask: u64,
