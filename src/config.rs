@@ -116,8 +116,13 @@ pub enum Placement {
 pub struct BusConfig {
     /// Slots in the ring, in events: how far the slowest stage may lag before producers wait. Default 8,192; 1 to 2^31,
     /// rounded up to a power of two. Larger absorbs longer bursts; smaller stays in cache, and is fastest when the ring fits the
-    /// second-level one. With several producers the ring takes `capacity × (8 + size of an event)` bytes; with one, whose events share
-    /// cache lines where several fit beside the eight bytes that publish them, between that and twice as many.
+    /// second-level one.
+    ///
+    /// Memory: events of up to 28 bytes share cache lines with the marks that publish them, and take 8 bytes each if they have up to 7, 16
+    /// up to 14, else 32; with one producer 2 or 4 if they have one, or up to 3. Larger ones take 8 to 16 bytes more than their size (more if
+    /// aligned to more than 64), those without a size 8. Lines are whole, and a power of two of them: there are as many slots as the
+    /// capacity or up to twice as many, but never fewer than one line's, that is eight of large events, and up to 56 of small ones.
+    /// 512 bytes follow.
     pub capacity: usize,
     /// How stages and producers wait unless they say otherwise. Default [`Wait::Adaptive`]. Spinning is fastest and costs a core
     /// a thread; parking costs nothing while idle.

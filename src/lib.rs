@@ -110,7 +110,7 @@
 //! * **Panics.** A panic in a handler, a factory, an iterator or a `Drop` leaves every slot valid. [`OnPanic`] says
 //!   what follows one in a handler. Under `panic = "abort"` there is nothing to catch.
 //! * **Memory.** All slots are made when the ring is; an event stays alive in its slot until it is overwritten, for up
-//!   to one lap of the ring.
+//!   to one lap of the ring: as many events as it has slots, see [`BusConfig::capacity`].
 //! * **Misuse.** Two threads on one end, a slot kept after its publication, a batch that outlives its end do not
 //!   compile. A graph in which one stage could edit what another one reads does not start.
 //! * **Leaks.** A [`Claim`] of a multi-producer ring that is forgotten with [`mem::forget`](std::mem::forget) may stall

@@ -56,6 +56,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "ring::sequencer",
             "ring::single",
             "ring::table",
+            "ring::tests",
         ],
     ),
     (4, &["wait", "wait::context", "wait::signal"]),

@@ -55,11 +55,11 @@ pub(crate) struct Barrier {
     /// The greatest position that all upstream stages are known to have passed; a group's frontier can step back.
     reached: Cell<u64>,
     /// The last read took several events, and all that it might.
-    at_tail: Cell<bool>,
+    pub(super) at_tail: Cell<bool>,
     /// Where a reader of a stream stops, so as to stay behind producers, for whom it was the position a while ago, less the distance.
-    stay_below: Cell<u64>,
+    pub(super) stay_below: Cell<u64>,
     /// It was so far behind then that it need not pause.
-    far: Cell<bool>,
+    pub(super) far: Cell<bool>,
     distance: Distance,
 }
 
@@ -67,11 +67,11 @@ pub(crate) struct Barrier {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Distance {
     /// So many pauses it makes before it looks where they are.
-    pauses: u32,
+    pub(super) pauses: u32,
     /// So many of the last events it leaves alone then.
-    events: u64,
+    pub(super) events: u64,
     /// With more in front of it than this it need not pause.
-    far: u64,
+    pub(super) far: u64,
 }
 
 impl Distance {

@@ -23,7 +23,8 @@ const FILLED: usize = if cfg!(loom) { 12 } else { CACHE_LINE };
 const BYTES: usize = size_of::<u64>();
 /// How many large events a line has.
 const LARGE_PER_LINE: u64 = if cfg!(loom) { 1 } else { BYTES as u64 };
-/// So many bytes ahead of where it writes a producer asks for cache lines.
+/// So many bytes ahead of where it writes a producer asks for cache lines. As many follow the last line, unused: what it asks for there
+/// would else be taken away from whoever has that memory, such as the next lane.
 const AHEAD: usize = 512;
 /// For so many bytes of one event at most: beyond, the processor itself sees what is coming.
 const AHEAD_MAX: usize = 8 * CACHE_LINE;
@@ -43,6 +44,8 @@ pub(crate) enum Marks {
 /// The memory of a ring, and every event in it.
 pub(crate) struct Lines<T> {
     first: NonNull<u8>,
+    /// How much of it lines fill.
+    pub(super) bytes: usize,
     layout: Layout,
     /// The number of lines less one.
     mask: u64,
@@ -127,15 +130,18 @@ impl<T> Lines<T> {
             return Err(Self::too_large(capacity));
         }
         let count = capacity.div_ceil(Self::per_line(marks)).next_power_of_two();
-        let layout = (count as usize)
+        let align = CACHE_LINE.max(Self::ALIGN);
+        let (bytes, layout) = (count as usize)
             .checked_mul(Self::stride(marks))
-            .and_then(|bytes| Layout::from_size_align(bytes, CACHE_LINE.max(Self::ALIGN)).ok())
+            .and_then(|bytes| Some((bytes, bytes.checked_add(AHEAD)?)))
+            .and_then(|(bytes, all)| Some((bytes, Layout::from_size_align(all, align).ok()?)))
             .ok_or_else(|| Self::too_large(capacity))?;
         // SAFETY: the size is not 0: a line holds at least its marks.
         let first = unsafe { alloc(layout) };
         let first = NonNull::new(first).ok_or_else(|| Self::too_large(capacity))?;
         let mut lines = Self {
             first,
+            bytes,
             layout,
             mask: count - 1,
             mask_bits: count.ilog2(),
@@ -223,7 +229,7 @@ impl<T> Drop for Lines<T> {
 }
 
 /// A line in one lap, and how its slots are found without a division.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Where its marks are.
     line: NonNull<u8>,
@@ -231,7 +237,7 @@ pub(crate) struct Place {
     origin: *mut u8,
     /// One above the line's last sequence.
     end: u64,
-    /// How often the ring has come round, modulo 256; 0 if the marks do not tell.
+    /// How often the ring has come round, modulo 256; 0 where marks are words, which do not tell.
     lap: u8,
 }
 
@@ -261,7 +267,7 @@ impl Place {
         self.end.wrapping_sub(sequence).wrapping_sub(1) < per_line
     }
 
-    /// How often the ring has come round, modulo 256.
+    /// See the field.
     #[inline(always)]
     pub(crate) fn lap(self) -> u8 {
         self.lap
@@ -316,22 +322,12 @@ impl<'r, T> View<'r, T> {
         }
     }
 
-    /// From the first line's beginning to that of `line`, in bytes.
-    #[inline(always)]
-    fn offset(self, line: u64) -> usize {
-        (line & self.lines.mask) as usize * Lines::<T>::stride(self.marks)
-    }
-
-    #[inline(always)]
-    fn at(self, offset: usize) -> NonNull<u8> {
-        // SAFETY: offsets come from `offset`, plus what is within a line: they are below the allocation's size, since a masked
-        // line number is below the number of lines.
-        unsafe { self.lines.first.add(offset) }
-    }
-
+    /// Where the marks of `line` are.
     #[inline(always)]
     fn line_at(self, line: u64) -> NonNull<u8> {
-        self.at(self.offset(line))
+        let offset = (line & self.lines.mask) as usize * Lines::<T>::stride(self.marks);
+        // SAFETY: it is in the allocation, since a masked line number is below the number of lines.
+        unsafe { self.lines.first.add(offset) }
     }
 
     /// The line that `sequence` is in.
@@ -351,12 +347,13 @@ impl<'r, T> View<'r, T> {
     /// `place` is a line of these lines, with these marks.
     #[inline(always)]
     pub(crate) unsafe fn place_after(self, place: Place) -> Place {
-        // SAFETY: it is one stride from a line to the next, or to the end of the allocation.
+        // SAFETY: it is one stride from a line to the next, or to the end of the last.
         let next = unsafe { place.line.add(Lines::<T>::stride(self.marks)) };
-        // SAFETY: the layout is that of the allocation.
-        let end = unsafe { self.lines.first.add(self.lines.layout.size()) };
+        // SAFETY: so much of the allocation lines fill.
+        let end = unsafe { self.lines.first.add(self.lines.bytes) };
         if next == end {
-            self.place_at(self.line_at(0), place.end, place.lap.wrapping_add(1))
+            let round = u8::from(self.marks == Marks::Bytes);
+            self.place_at(self.line_at(0), place.end, place.lap.wrapping_add(round))
         } else {
             self.place_at(next, place.end, place.lap)
         }
@@ -462,15 +459,16 @@ impl<'r, T> View<'r, T> {
     #[inline(always)]
     fn slots_in(self, line: u64, skip: u64, count: u64) -> slice::Iter<'r, UnsafeCell<T>> {
         assert!(skip + count <= self.per_line(), "a line is no longer");
-        let offset = self.offset(line) + Lines::<T>::FIRST_SLOT + skip as usize * Lines::<T>::SLOT;
-        let first = self.at(offset).cast().as_ptr();
+        let skipped = Lines::<T>::FIRST_SLOT + skip as usize * Lines::<T>::SLOT;
+        let first = self.line_at(line).as_ptr().wrapping_add(skipped).cast();
         // SAFETY: a line's slots lie side by side, made with the lines, which outlive the reference, and it has so many; what is in a
         // cell is reached through its pointer only.
         unsafe { slice::from_raw_parts(first, count as usize) }.iter()
     }
 
     /// Comes before the first slot of a line is written: asks for the cache lines of one that will be written soon, so that they have
-    /// come from the readers' core by then. Of large events each asks for itself.
+    /// come from the readers' core by then. Of large events each asks for itself. In the last lines it asks for nothing of use, and the
+    /// first ones of a lap are not asked for: a look at where the ring ends would cost more.
     #[inline(always)]
     pub(crate) fn prefetch_line(self, place: Place) {
         prefetch_to_write(place.line.as_ptr(), AHEAD, CACHE_LINE);

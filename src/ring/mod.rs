@@ -27,6 +27,8 @@ pub(crate) mod sequencer;
 pub(crate) mod single;
 pub(crate) mod slots;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 pub(crate) mod walk;
 
 use crate::error::Error;

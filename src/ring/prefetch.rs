@@ -3,8 +3,7 @@
 /// What a processor moves between cores at once.
 pub(super) const CACHE_LINE: usize = 64;
 
-/// Asks for the cache lines of `bytes` bytes, `ahead` of an address, to be written. They may lie beyond the allocation: it is a hint, and
-/// nothing is accessed.
+/// Asks for the cache lines of `bytes` bytes, `ahead` of an address, to be written. It is a hint, and nothing is accessed.
 #[inline(always)]
 pub(super) fn prefetch_to_write(from: *const u8, ahead: usize, bytes: usize) {
     for line in (0..bytes).step_by(CACHE_LINE) {

@@ -60,13 +60,13 @@ const ABANDONED: u8 = 1;
 
 /// The mark of a slot that is published in this lap.
 #[inline(always)]
-fn byte(lap: u8) -> u8 {
+pub(super) fn byte(lap: u8) -> u8 {
     lap << 1
 }
 
 /// Whether a slot with this mark is published in this lap, or was in a later one.
 #[inline(always)]
-fn is_published(mark: u8, lap: u8) -> bool {
+pub(super) fn is_published(mark: u8, lap: u8) -> bool {
     mark.wrapping_sub(byte(lap)) as i8 >= 0
 }
 
@@ -197,6 +197,18 @@ impl<T> Slots<T> {
             Marks::Bytes => by_bytes(view.known(Marks::Bytes), from..from + most),
         };
         published - from
+    }
+}
+
+#[cfg(test)]
+impl<T> Slots<T> {
+    /// How many slots a line has, the line after that of `sequence`, and the same as it is found from there.
+    pub(super) fn next_line(&self, sequence: u64) -> (u64, [Place; 2]) {
+        let view = self.lines.view();
+        let next = view.place(sequence + view.per_line());
+        // SAFETY: the place is a line of these.
+        let after = unsafe { view.place_after(view.place(sequence)) };
+        (view.per_line(), [next, after])
     }
 }
 

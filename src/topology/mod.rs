@@ -90,8 +90,8 @@ struct Plan<T> {
 }
 
 impl<T: Send + 'static> Topology<T, Single> {
-    /// A bus with one producer, whose slots `event` fills: it is called once a slot. Where several events share a cache line there are
-    /// somewhat more slots than the capacity says, since lines are whole.
+    /// A bus with one producer, whose slots `event` fills: it is called once a slot. There may be more
+    /// slots than the capacity says: see [`BusConfig::capacity`].
     ///
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig); [`CapacityTooLarge`](ErrorKind::CapacityTooLarge) when the system does not
@@ -108,7 +108,8 @@ impl<T: Send + 'static> Topology<T, Single> {
 }
 
 impl<T: Send + 'static> Topology<T, Multi> {
-    /// A bus with any number of producers, whose slots `event` fills: it is called once a slot.
+    /// A bus with any number of producers, whose slots `event` fills: it is called once a slot. There may be more
+    /// slots than the capacity says: see [`BusConfig::capacity`].
     ///
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig); [`CapacityTooLarge`](ErrorKind::CapacityTooLarge) when the system does not
