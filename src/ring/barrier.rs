@@ -2,8 +2,7 @@
 //!
 //! Behind producers it looks at marks, and while events stream, at the producers' position first, which says how far it may go without
 //! coming near them; of a single producer that is proof by itself, and no mark is read. Behind other stages it looks at the least of their
-//! cursors. An upstream that ended early
-//! stands at its last position for ever: readers behind it drain to there and end. It is never skipped, since behind it slots are
+//! cursors. An upstream that ended early stands at its last position for ever: readers behind it drain to there and end. It is never skipped, since behind it slots are
 //! unpublished or still being edited.
 
 use crate::ring::{Core, Kind, Ring};
