@@ -8,7 +8,7 @@
 
 use crate::consumer::{Batch, Consumer, Reader};
 use crate::lanes::{Hub, Lane};
-use crate::ring::barrier::{Readable, Stop};
+use crate::ring::barrier::{Distance, Readable, Stop};
 use crate::ring::slots::Exclusive;
 use crate::sync::{Arc, pause, step};
 use crate::wait::Waiter;
@@ -59,8 +59,7 @@ pub(super) type Found = (usize, Readable);
 impl<T> Merge<T> {
     pub(super) fn new(hub: Arc<Hub<T>>) -> Self {
         let config = &hub.config;
-        let fitting = u32::try_from(config.capacity / 8).unwrap_or(u32::MAX);
-        let pauses = config.tail_pauses.min(fitting);
+        let pauses = Distance::fitting(config.tail_pauses, config.capacity as u64);
         Self {
             hub,
             lanes: Vec::new(),

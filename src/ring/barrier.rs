@@ -82,13 +82,17 @@ impl Distance {
     /// Which part of the ring that may take.
     const PART: u64 = if cfg!(loom) { 4 } else { 32 };
 
-    /// At most what fits the ring: a small one fills while its reader pauses.
+    /// So many pauses, or as many as fit a ring: a small one fills while its reader pauses.
+    pub(crate) fn fitting(pauses: u32, capacity: u64) -> u32 {
+        pauses.min(u32::try_from(capacity / 8).unwrap_or(u32::MAX))
+    }
+
+    /// At most what fits the ring.
     pub(crate) fn new<T>(ring: &Ring<T>, tail_pauses: u32) -> Self {
         let capacity = ring.core.capacity();
-        let fitting = u32::try_from(capacity / 8).unwrap_or(u32::MAX);
         let pauses = match ring.core.kind() {
-            Kind::Single => tail_pauses.min(fitting),
-            Kind::Multi => (tail_pauses * Self::OF_MANY).min(fitting),
+            Kind::Single => tail_pauses,
+            Kind::Multi => tail_pauses * Self::OF_MANY,
         };
         let events = if tail_pauses == 0 {
             0
@@ -98,7 +102,7 @@ impl Distance {
                 .min(capacity / Self::PART)
         };
         Self {
-            pauses,
+            pauses: Self::fitting(pauses, capacity),
             events,
             far: capacity / 4,
         }
