@@ -59,6 +59,8 @@ pub(crate) struct Barrier {
     pub(super) stay_below: Cell<u64>,
     /// It was so far behind then that it need not pause.
     pub(super) far: Cell<bool>,
+    /// What the producers' position was then, until a share is taken: one look at their line is enough for both. 0: nobody has looked.
+    position: Cell<u64>,
     distance: Distance,
 }
 
@@ -117,6 +119,7 @@ impl Barrier {
             at_tail: Cell::new(false),
             stay_below: Cell::new(0),
             far: Cell::new(false),
+            position: Cell::new(0),
             distance,
         }
     }
@@ -146,7 +149,9 @@ impl Barrier {
         if !self.far.get() {
             (0..pauses).for_each(|_| pause());
         }
-        let end = core.position().saturating_sub(events);
+        let position = core.position();
+        let end = position.saturating_sub(events);
+        self.position.set(position);
         self.far.set(end > next + far);
         self.stay_below.set(end);
     }
@@ -227,8 +232,10 @@ impl Barrier {
         members: u64,
         most: u64,
     ) -> Result<Readable, Stop> {
+        let position = self.position.take();
         let first = self.available(ring, next, 1)?;
         let there = match &self.upstream {
+            Upstream::Producers if position > next => position,
             Upstream::Producers => ring.core.position(),
             Upstream::Stages(_) => self.reached.get(),
         }
