@@ -144,7 +144,7 @@ impl<T> Hub<T> {
 /// find events there that are still to be read. So there are as many lanes as there were ever producers at one time.
 ///
 /// Each of them takes the memory of a ring: its slots as [`BusConfig::capacity`] counts them, behind them 512 bytes that stay unused, so
-/// that what a producer asks for ahead of where it writes is no other lane's, and about a kilobyte besides.
+/// that what a producer asks for ahead of where it writes is no other lane's, and about four kilobytes besides.
 ///
 /// ```
 /// let (tx, mut rx) = ringway::lanes::<u64>(1024);
