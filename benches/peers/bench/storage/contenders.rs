@@ -5,9 +5,10 @@ use ringway::{BusConfig, Exclusive, Topology, Wait};
 use ringway_harness::check::{Check, InOrder};
 use ringway_harness::duo;
 use ringway_harness::seats::Seats;
+use std::fmt;
 use std::hint;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What all contenders of one table do.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,22 @@ pub(crate) struct Case {
     pub(crate) steps: u64,
 }
 
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            bytes,
+            capacity,
+            batch,
+            work,
+            ..
+        } = self;
+        write!(
+            f,
+            "{bytes} bytes, capacity {capacity}, batches of {batch}, {work} ns an event"
+        )
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Design {
     Cursor,
@@ -37,6 +54,8 @@ pub(crate) enum Design {
     Ringway,
     /// Ringway with a consumer that writes to every event.
     Edited,
+    /// Ringway with a consumer that reads with a deadline, and so keeps no distance.
+    Deadline,
     /// Read by chunks.
     Rtrb,
     /// Read event by event.
@@ -147,6 +166,17 @@ impl<const W: usize> Read<W> for Editor<W> {
     }
 }
 
+/// A consumer with a deadline that never comes: one for all reads, so that nothing but the way of reading differs.
+struct Deadline<const W: usize>(ringway::Consumer<Event<W>, Exclusive>, Instant);
+
+impl<const W: usize> Read<W> for Deadline<W> {
+    #[inline(always)]
+    fn read<const HEAVY: bool>(&mut self, _: usize, work: &mut Work<HEAVY>) {
+        let batch = self.0.read_deadline(self.1).expect("the bus is open");
+        batch.iter().for_each(|event| work.see(event));
+    }
+}
+
 impl<const W: usize> Publish<W> for rtrb::Producer<Event<W>> {
     #[inline(always)]
     fn one(&mut self, number: u64) {
@@ -230,7 +260,9 @@ impl Go<'_> {
             Design::Line => self.prototype::<W, Line>(),
             Design::Header8 => self.prototype::<W, Header<8>>(),
             Design::Header32 => self.prototype::<W, Header<32>>(),
-            Design::Ringway | Design::Edited => self.ringway::<W>().map_err(|e| e.to_string())?,
+            Design::Ringway | Design::Edited | Design::Deadline => {
+                self.ringway::<W>().map_err(|e| e.to_string())?
+            }
             Design::Rtrb => self.between(rtrb::RingBuffer::<Event<W>>::new(self.case.capacity)),
             Design::RtrbPop => {
                 let (producer, consumer) = rtrb::RingBuffer::<Event<W>>::new(self.case.capacity);
@@ -254,10 +286,13 @@ impl Go<'_> {
         let mut topology = Topology::single(config, || [0; W])?;
         let (_, consumer) = topology.stage("consumer").consumer_mut();
         let (_bus, producer) = topology.start()?;
-        Ok(if self.design == Design::Edited {
-            self.between((producer, Editor(consumer)))
-        } else {
-            self.between((producer, consumer))
+        Ok(match self.design {
+            Design::Edited => self.between((producer, Editor(consumer))),
+            Design::Deadline => {
+                let never = Instant::now() + Duration::from_secs(3600);
+                self.between((producer, Deadline(consumer, never)))
+            }
+            _ => self.between((producer, consumer)),
         })
     }
 
