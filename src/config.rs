@@ -133,7 +133,7 @@ pub struct BusConfig {
     /// While events stream, how many pauses (about 10 to 50 ns each, by processor) a reader that may wait makes once it has caught
     /// up with producers, before it looks again; then it leaves the last kilobyte of events alone until it has paused once more. Default 64;
     /// 0 to 4,096, and never more than an eighth of the capacity. A reader at the producers' heels takes the cache lines away that they are
-    /// writing; a distance more than doubles the throughput of events published one at a time, and delays those in a stream by as long.
+    /// writing; a distance can more than double the throughput of small events published one at a time, and delays those in a stream by as long.
     /// A lone event is not kept waiting, but the first one after a burst is. 0, no distance at all, for least latency under load. A ring of many
     /// producers takes four times as many. [Lanes](crate::lanes()) pause only: their reader leaves nothing alone.
     /// A read with a deadline does not pause.
