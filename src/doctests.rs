@@ -324,6 +324,53 @@
 //! assert!(rx.read().unwrap().iter().eq(&["a"]));
 //! ```
 //!
+//! # Events that live shorter
+//!
+//! An end of `&'static str` is none of `&'a str`: what would be put in there another end would take out as if it lived for ever.
+//! ```compile_fail
+//! use ringway::*;
+//! fn same<'a>(end: Producer<&'static str>) -> Producer<&'a str> { end }
+//! ```
+//! ```compile_fail
+//! use ringway::*;
+//! fn same<'a>(end: Producer<&'static str, Multi>) -> Producer<&'a str, Multi> { end }
+//! ```
+//! ```compile_fail
+//! use ringway::*;
+//! fn same<'a, 'c>(end: Claim<'c, &'static str>) -> Claim<'c, &'a str> { end }
+//! ```
+//! ```compile_fail
+//! use ringway::*;
+//! fn same<'a>(end: Consumer<&'static str, Exclusive>) -> Consumer<&'a str, Exclusive> { end }
+//! ```
+//! ```compile_fail
+//! use ringway::*;
+//! fn same<'a>(end: Worker<&'static str, Exclusive>) -> Worker<&'a str, Exclusive> { end }
+//! ```
+//! ```compile_fail
+//! use ringway::*;
+//! fn same<'a, 'c>(end: Batch<'c, &'static str, Exclusive>) -> Batch<'c, &'a str, Exclusive> { end }
+//! ```
+//! ```compile_fail
+//! use ringway::*;
+//! fn same<'a>(end: LaneProducer<&'static str>) -> LaneProducer<&'a str> { end }
+//! ```
+//! ```compile_fail
+//! use ringway::*;
+//! fn same<'a>(end: LaneConsumer<&'static str>) -> LaneConsumer<&'a str> { end }
+//! ```
+//! ```
+//! use ringway::*;
+//! fn same_0<'a>(end: Producer<&'a str>) -> Producer<&'a str> { end }
+//! fn same_1<'a>(end: Producer<&'a str, Multi>) -> Producer<&'a str, Multi> { end }
+//! fn same_2<'a, 'c>(end: Claim<'c, &'a str>) -> Claim<'c, &'a str> { end }
+//! fn same_3<'a>(end: Consumer<&'a str, Exclusive>) -> Consumer<&'a str, Exclusive> { end }
+//! fn same_4<'a>(end: Worker<&'a str, Exclusive>) -> Worker<&'a str, Exclusive> { end }
+//! fn same_5<'a, 'c>(end: Batch<'c, &'a str, Exclusive>) -> Batch<'c, &'a str, Exclusive> { end }
+//! fn same_6<'a>(end: LaneProducer<&'a str>) -> LaneProducer<&'a str> { end }
+//! fn same_7<'a>(end: LaneConsumer<&'a str>) -> LaneConsumer<&'a str> { end }
+//! ```
+//!
 //! # Who may edit
 //!
 //! ```compile_fail,E0599

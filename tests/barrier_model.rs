@@ -1,6 +1,6 @@
 //! The part of the waiting protocol that loom cannot model: a barrier that one thread puts into all others. A model of
 //! `wait::signal` in itself, explored to the end: every interleaving of a publisher whose stores wait in a buffer (as on x86), of
-//! sleepers, and of threads that calm the word. Each rule left out loses a wake-up.
+//! sleepers, and of threads that calm the word. Each rule left out loses a wake-up, or leaves the word fenced for ever.
 
 use std::collections::HashSet;
 
@@ -22,6 +22,17 @@ enum Broken {
     SettlesRefused,
     /// A word is calmed though the barrier was refused.
     CalmsRefused,
+    /// A sleeper that could not register marks the word as if it had, and goes on to look again.
+    ArmsUnregistered,
+}
+
+/// What may come of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    /// A sleeper is never woken.
+    Asleep,
+    /// Nobody sleeps any more, and the word is fenced; it will never be settled, so nobody may calm it.
+    FencedForEver,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -156,6 +167,25 @@ impl State {
         self.sleepers[index] = sleeper;
     }
 
+    /// Instead of registering: a waker is at work in the entry. Looks again.
+    fn fail_to_register(&mut self, index: usize, broken: Broken) {
+        let sleeper = &mut self.sleepers[index];
+        if sleeper.step == 1 {
+            sleeper.step = 0;
+            if broken == Broken::ArmsUnregistered {
+                self.word |= ARMED | FENCED;
+            }
+        }
+    }
+
+    /// What is wrong where nobody can move any more.
+    fn judge(&self) -> Option<Wrong> {
+        if self.sleepers.iter().any(|sleeper| sleeper.step == 6) {
+            return Some(Wrong::Asleep);
+        }
+        (self.word & (FENCED | SETTLED | REFUSED) == FENCED).then_some(Wrong::FencedForEver)
+    }
+
     fn calm(&mut self, index: usize, broken: Broken) {
         let (step, seen) = self.calmers[index];
         let may = self.word & ARMED == 0
@@ -174,12 +204,12 @@ impl State {
     }
 }
 
-/// Whether some interleaving leaves a sleeper asleep for ever. `refuses`: the system may begin to refuse barriers at any moment.
-fn loses_a_wake_up(
+/// What some interleaving ends in. `refuses`: the system may begin to refuse barriers at any moment.
+fn goes_wrong(
     (sleepers, calmers, events): (usize, usize, u8),
     refuses: bool,
     broken: Broken,
-) -> bool {
+) -> Option<Wrong> {
     let start = State {
         word: 0,
         published: 0,
@@ -217,40 +247,42 @@ fn loses_a_wake_up(
             go(&State::publish);
         }
         (0..sleepers).for_each(|index| go(&|state| state.sleep(index, events, broken)));
+        (0..sleepers).for_each(|index| go(&|state| state.fail_to_register(index, broken)));
         (0..calmers).for_each(|index| go(&|state| state.calm(index, broken)));
-        if !moved && state.sleepers.iter().any(|sleeper| sleeper.step == 6) {
-            return true;
+        if !moved && let Some(wrong) = state.judge() {
+            return Some(wrong);
         }
     }
-    false
+    None
 }
 
 // how many sleepers, calmers and events
 
 #[test]
-fn no_wake_up_is_lost() {
+fn no_wake_up_is_lost_and_a_quiet_word_can_be_calmed() {
     for sizes in [(1, 0, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2), (3, 1, 1)] {
-        assert!(!loses_a_wake_up(sizes, false, Broken::None));
+        assert_eq!(goes_wrong(sizes, false, Broken::None), None);
     }
 }
 
 #[test]
 fn no_wake_up_is_lost_where_the_system_begins_to_refuse() {
     for sizes in [(1, 0, 1), (1, 1, 2), (2, 1, 1)] {
-        assert!(!loses_a_wake_up(sizes, true, Broken::None));
+        assert_eq!(goes_wrong(sizes, true, Broken::None), None);
     }
 }
 
 #[test]
 fn each_rule_is_needed() {
-    for (broken, refuses) in [
-        (Broken::NoBarrier, false),
-        (Broken::AnyoneSettles, false),
-        (Broken::CalmsUnsettled, false),
-        (Broken::SettlesRefused, true),
-        (Broken::CalmsRefused, true),
+    for (broken, refuses, wrong) in [
+        (Broken::NoBarrier, false, Wrong::Asleep),
+        (Broken::AnyoneSettles, false, Wrong::Asleep),
+        (Broken::CalmsUnsettled, false, Wrong::Asleep),
+        (Broken::SettlesRefused, true, Wrong::Asleep),
+        (Broken::CalmsRefused, true, Wrong::Asleep),
+        (Broken::ArmsUnregistered, false, Wrong::FencedForEver),
     ] {
-        let lost = loses_a_wake_up((2, 2, 2), refuses, broken);
-        assert!(lost, "{broken:?} went unseen");
+        let found = goes_wrong((2, 2, 2), refuses, broken);
+        assert_eq!(found, Some(wrong), "{broken:?}");
     }
 }

@@ -215,7 +215,7 @@ impl<T, A: Access> Consumer<T, A> {
     /// Whether nothing will come any more, and everything was read.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        matches!(self.reader.look(self.next), Err(stop) if stop.is_end())
+        self.reader.has_ended(self.next)
     }
 
     /// A batch that was forgotten with `mem::forget` is freed now: no reference into it can be left.
@@ -251,6 +251,26 @@ impl<T, A: Access> fmt::Debug for Consumer<T, A> {
 mod tests {
     use crate::config::BusConfig;
     use std::time::{Duration, Instant};
+
+    #[test]
+    fn asking_whether_it_has_ended_changes_nothing_about_the_next_read() {
+        let batch_max = BusConfig::default().batch_max;
+        let (mut tx, mut rx) = crate::spsc::<u64>(8192);
+        tx.publish_batch([0; 200]).expect("it is open");
+        assert!(!rx.is_ended());
+        assert_eq!(rx.read().expect("it is open").len(), 200);
+        tx.publish_batch(vec![0; batch_max]).expect("it is open");
+        assert!(!rx.is_ended());
+        assert!(
+            rx.read().expect("it is open").len() < batch_max,
+            "in a stream it keeps its distance, asked or not"
+        );
+
+        let (mut tx, mut rx) = crate::spmc::<u64>(8192);
+        tx.publish_batch([0; 200]).expect("it is open");
+        assert!(!rx.is_ended());
+        assert_eq!(rx.read().expect("it is open").len(), 200);
+    }
 
     #[test]
     fn a_read_in_a_stream_leaves_the_last_events_to_the_next_unless_it_has_a_deadline() {

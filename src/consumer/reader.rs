@@ -134,6 +134,11 @@ impl<T> Reader<T> {
         self.barrier.available(&self.ring, next, most)
     }
 
+    /// Whether nothing will come any more at `next`.
+    pub(crate) fn has_ended(&self, next: u64) -> bool {
+        self.entry().is_stopped() || self.barrier.has_ended(&self.ring, next)
+    }
+
     /// What one of `members` that divide events may take from `next` on: a fair share of all that is there.
     #[inline]
     pub(crate) fn look_for_share(&self, next: u64, members: u64) -> Result<Readable, Stop> {

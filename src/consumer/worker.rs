@@ -204,7 +204,7 @@ impl<T, A: Access> Worker<T, A> {
     /// Whether nothing will come any more, and everything was taken.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        matches!(self.reader.look(group(&self.reader).claimed()), Err(stop) if stop.is_end())
+        self.reader.has_ended(group(&self.reader).claimed())
     }
 }
 

@@ -206,6 +206,14 @@ impl Barrier {
         }
     }
 
+    /// Whether nothing will come any more at `next`: a question, which changes nothing about the next read.
+    pub(crate) fn has_ended<T>(&self, ring: &Ring<T>, next: u64) -> bool {
+        let at_tail = self.at_tail.get();
+        let found = self.available(ring, next, 1);
+        self.at_tail.set(at_tail);
+        found.is_err_and(Stop::is_end)
+    }
+
     /// How far all of `stages` are: above `next`. By itself, so that what stands at each place that reads stays small.
     #[inline(never)]
     fn reach(&self, core: &Core, stages: &[usize], next: u64) -> Result<u64, Stop> {

@@ -54,10 +54,13 @@ pub(crate) struct Lines<T> {
     marks: Marks,
     /// How many slots hold an event: all, once it is made.
     made: u64,
-    events: PhantomData<T>,
+    /// Invariant in `T`, as a cell is: events go in and out through shared references.
+    events: PhantomData<UnsafeCell<T>>,
 }
 
-// SAFETY: the events are owned by the lines, so they go where their type may go; the rest is addresses and atomics.
+// SAFETY: the events are owned by the lines, so they go where their type may go; the rest is addresses and atomics. Every end of a
+// ring reaches its events through these lines, and so is invariant in their type: none can put in an event that lives shorter
+// than what another one, on whatever thread, takes out.
 unsafe impl<T: Send> Send for Lines<T> {}
 // SAFETY: sharing lines gives access to atomics and to cells; whoever reaches into a cell argues for that.
 unsafe impl<T: Send> Sync for Lines<T> {}

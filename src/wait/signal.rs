@@ -311,12 +311,14 @@ impl Signals {
         let entry = self.waiters.entry(entry);
         // relaxed: the RMW on the word below publishes it
         entry.watches.store(signal.0, Ordering::Relaxed);
-        let armed = entry.set(Some(wakeup));
+        if !entry.set(Some(wakeup)) {
+            return None; // the word stays as it is: whoever makes it fenced must go on to settle it
+        }
         // pairs: ARMED (wake_sleepers), SETTLED (settle)
         let before = self
             .word(signal)
             .fetch_or(ARMED | FENCED, at("armed_release", Ordering::AcqRel));
-        armed.then_some(Armed { signal, before })
+        Some(Armed { signal, before })
     }
 
     /// Makes sure that whoever changes something from now on sees the sleeper, or else the sleeper, which looks now, the
@@ -409,5 +411,30 @@ impl Signals {
     pub(crate) fn disarm(&self, entry: usize) {
         // a waker at work takes the sleeper itself; at worst it wakes a thread that is awake
         self.waiters.entry(entry).set(None);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleeper_that_a_waker_keeps_from_registering_leaves_the_word_as_it_is() {
+        let signals = Signals::with_barrier(0, Some(|| true));
+        signals.watch(Signal::PUBLISHED);
+        let entry = signals.add_waiter();
+        let arm = || {
+            let wakeup = Wakeup::Task(Waker::noop().clone());
+            signals.arm(entry, Signal::PUBLISHED, wakeup)
+        };
+        let state = &signals.waiters.entry(entry).state;
+        state.fetch_or(WAKING, Ordering::AcqRel); // pairs: ENTRY (set); as one that takes the sleeper of another word
+        assert!(arm().is_none());
+        assert!(!signals.is_fenced(Signal::PUBLISHED), "nobody settles it");
+        state.fetch_and(!WAKING, Ordering::AcqRel); // pairs: ENTRY (set)
+        assert!(signals.settle(&arm().expect("no waker")));
+        signals.notify(Signal::PUBLISHED, &Counters::default());
+        signals.calm_all();
+        assert!(!signals.is_fenced(Signal::PUBLISHED));
     }
 }
