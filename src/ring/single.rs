@@ -31,12 +31,18 @@ pub struct SingleSequencer {
 pub struct Room(Range<u64>);
 
 impl SingleSequencer {
+    /// How many sequences from `next` on are known to have room. None where this producer took a ring over that others had used: it
+    /// starts above its limit, which it has not asked for yet.
+    fn room(&self, next: u64) -> u64 {
+        self.limit.saturating_sub(next)
+    }
+
     /// Reads the cursors again; the room there is then, at least `least`.
     #[cold]
     fn refresh(&mut self, core: &Core, least: u64, most: u64) -> Result<Room, Refused> {
         let next = core.own_position();
         if let Some((index, seen)) = self.behind
-            && self.limit - next < least
+            && self.room(next) < least
             && core.table.entry(index).snapshot() == seen
         {
             return Err(Refused::Full {
@@ -44,7 +50,7 @@ impl SingleSequencer {
             });
         }
         let Some(found) = core.table.refresh(next) else {
-            let room = self.limit - next;
+            let room = self.room(next);
             return if room < least {
                 Err(Refused::Full { behind: None })
             } else {
@@ -53,7 +59,7 @@ impl SingleSequencer {
         };
         // the frontier of a group can step back; what was proven once stays true
         self.limit = self.limit.max(found.position + core.capacity());
-        let room = self.limit - next;
+        let room = self.room(next);
         if room < least {
             self.behind = found.cursor;
             return Err(Refused::Full {
@@ -156,5 +162,15 @@ impl Sequencer for SingleSequencer {
 
     fn close(&self, core: &Core) {
         core.seal(core.own_position());
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_producer_that_takes_a_ring_over_knows_of_no_room_before_it_has_looked() {
+        assert_eq!(SingleSequencer::new().room(3), 0);
     }
 }
