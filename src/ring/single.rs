@@ -1,9 +1,8 @@
 //! One producer: a claim is a local counter against a cached limit, publishing is one Release store in the event's line.
 //!
-//! The published position also stands in `head`, raised between the last write and the mark: so a reader who joins there has missed
-//! nothing that it could have been lapped on, and one that follows a stream reads up to it, without a look at marks. That one looks once
-//! in a while, and nobody polls the line: whoever waits for an event waits at its mark. A claim that unwinds is simply not published: its sequences
-//! are used again.
+//! The published position also stands in `head`, raised between the last write and the mark: a reader that follows a stream reads up to
+//! it, without a look at marks. That one looks once in a while, and nobody polls the line: whoever waits for an event waits at its mark. A
+//! claim that unwinds is simply not published: its sequences are used again.
 
 use crate::ring::cursor::Snapshot;
 use crate::ring::lines::Place;
@@ -153,7 +152,7 @@ impl Sequencer for SingleSequencer {
 
     #[inline(always)]
     fn pass(&self, core: &Core, end: u64) {
-        // pairs: PASSED (position). Whoever joins fences between its insertion and its look (JOIN-FENCE)
+        // pairs: PASSED (position)
         core.head
             .store(end, at("passed_release", Ordering::Release));
     }
