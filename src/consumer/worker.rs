@@ -68,7 +68,8 @@ impl<T, A: Access> Worker<T, A> {
     /// Reads a share of what is there; never waits.
     ///
     /// # Errors
-    /// [`TryReadError`].
+    /// [`TryReadError`]. Behind many producers it may answer `Empty` with events there when its thread was stopped in this very call while
+    /// the ring came round 64 times or more; the next call finds them.
     #[inline]
     pub fn try_read(&mut self) -> Result<Batch<'_, T, A>, TryReadError> {
         match self.look() {
@@ -178,8 +179,8 @@ impl<T, A: Access> Worker<T, A> {
     fn take(&mut self, share: Share) -> Batch<'_, T, A> {
         let range = share.0.range();
         let ring = self.reader.ring();
-        // SAFETY: the barrier saw every sequence of the share published, or passed by every upstream stage (Acquire), and `Group::claim`
-        // gave the share to this member alone. No producer or later stage passes it before the frontier of the group does,
+        // SAFETY: the barrier saw every sequence of the share published, or passed by the only producer or every upstream stage (Acquire),
+        // and `Group::claim` gave the share to this member alone. No producer or later stage passes it before the frontier of the group does,
         // and that stays at or below its start while this member holds it, that is until the batch ends: the
         // worker is borrowed mutably so long. With exclusive access the group is the only stage (`spmc`, `mpmc`).
         let token = unsafe { ReadToken::mint(&ring.slots, range.clone(), ring.core.has_gaps()) };
