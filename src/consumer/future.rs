@@ -103,8 +103,7 @@ impl<'c, T> Future for ReadFuture<'c, T> {
                 self.consumer = Some(consumer);
                 Poll::Pending
             }
-            Poll::Ready(Ok(readable)) => Poll::Ready(Ok(consumer.take(readable))),
-            Poll::Ready(Err(ended)) => Poll::Ready(Err(ended)),
+            Poll::Ready(found) => Poll::Ready(found.map(|readable| consumer.take(readable))),
         }
     }
 }

@@ -4,7 +4,6 @@ use crate::consumer::Batch;
 use crate::error::{Ended, ReadDeadlineError, TryReadError};
 use crate::lanes::Hub;
 use crate::lanes::merge::{Found, Merge};
-use crate::ring::barrier::Stop;
 use crate::ring::cursor::Counters;
 use crate::ring::slots::Exclusive;
 use crate::sync::Arc;
@@ -77,11 +76,8 @@ impl<T> LaneConsumer<T> {
     #[inline]
     pub fn try_read(&mut self) -> Result<Batch<'_, T, Exclusive>, TryReadError> {
         self.merge.settle();
-        match self.merge.look(false) {
-            Ok(found) => Ok(self.merge.take(found)),
-            Err(Stop::Empty(_)) => Err(TryReadError::Empty),
-            Err(_) => Err(TryReadError::Ended(Ended::Drained)),
-        }
+        let found = self.merge.look(false)?;
+        Ok(self.merge.take(found))
     }
 
     /// The same; waits for the first event. While events stream it pauses ([`tail_pauses`](crate::BusConfig::tail_pauses)) when it has
@@ -128,9 +124,21 @@ impl<T> LaneConsumer<T> {
             waiter,
             counters,
         } = self;
-        waiter
-            .wait(deadline, counters, || sort(merge.look(false)))
-            .unwrap_or(Err(ReadDeadlineError::TimedOut))
+        match waiter.wait(deadline, counters, || sort(merge.look(false))) {
+            None => Err(ReadDeadlineError::TimedOut),
+            Some(found) => found.map_err(ReadDeadlineError::Ended),
+        }
+    }
+
+    /// For a task: registers its waker when there is nothing.
+    fn poll_found(&mut self, context: &mut Context<'_>) -> Poll<Result<Found, Ended>> {
+        let Self {
+            merge,
+            waiter,
+            counters,
+        } = self;
+        merge.settle();
+        waiter.poll(context, counters, || sort(merge.look(false)))
     }
 
     /// [`read`](Self::read) for a task of any executor, which sleeps until there is something. Dropping the future before it is ready has
@@ -161,11 +169,11 @@ impl<T> LaneConsumer<T> {
 }
 
 /// Tells what to wait for from what is final.
-fn sort(found: Result<Found, Stop>) -> Look<Result<Found, ReadDeadlineError>> {
+fn sort(found: Result<Found, TryReadError>) -> Look<Result<Found, Ended>> {
     match found {
         Ok(found) => Ok(Ok(found)),
-        Err(Stop::Empty(_)) => Err(Some(Signal::PUBLISHED)),
-        Err(_) => Ok(Err(ReadDeadlineError::Ended(Ended::Drained))),
+        Err(TryReadError::Empty) => Err(Some(Signal::PUBLISHED)),
+        Err(TryReadError::Ended(ended)) => Ok(Err(ended)),
     }
 }
 
@@ -192,22 +200,12 @@ impl<'c, T> Future for LaneReadFuture<'c, T> {
     /// When polled after it was ready.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let consumer = self.consumer.take().expect("polled after it was ready");
-        consumer.merge.settle();
-        let LaneConsumer {
-            merge,
-            waiter,
-            counters,
-        } = consumer;
-        match waiter.poll(context, counters, || sort(merge.look(false))) {
+        match consumer.poll_found(context) {
             Poll::Pending => {
                 self.consumer = Some(consumer);
                 Poll::Pending
             }
-            Poll::Ready(found) => Poll::Ready(
-                found
-                    .map(|found| consumer.merge.take(found))
-                    .map_err(ReadDeadlineError::without_deadline),
-            ),
+            Poll::Ready(found) => Poll::Ready(found.map(|found| consumer.merge.take(found))),
         }
     }
 }

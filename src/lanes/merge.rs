@@ -7,8 +7,9 @@
 //! *searches*: it looks at all lanes, and in between again at the active ones, which are likelier to get something.
 
 use crate::consumer::{Batch, Consumer, Reader};
+use crate::error::{Ended, TryReadError};
 use crate::lanes::{Hub, Lane};
-use crate::ring::barrier::{Readable, Stop};
+use crate::ring::barrier::{Distance, Readable};
 use crate::ring::slots::Exclusive;
 use crate::sync::{Arc, pause, step};
 use crate::wait::Waiter;
@@ -59,8 +60,7 @@ pub(super) type Found = (usize, Readable);
 impl<T> Merge<T> {
     pub(super) fn new(hub: Arc<Hub<T>>) -> Self {
         let config = &hub.config;
-        let fitting = u32::try_from(config.capacity / 8).unwrap_or(u32::MAX);
-        let pauses = config.tail_pauses.min(fitting);
+        let pauses = Distance::fitting(config.tail_pauses, config.capacity as u64);
         Self {
             hub,
             lanes: Vec::new(),
@@ -89,7 +89,7 @@ impl<T> Merge<T> {
     /// What may be read next. `may_wait`: while events stream, it pauses at the end of a round that took all there was, so that
     /// producers get ahead of it.
     #[inline]
-    pub(super) fn look(&mut self, may_wait: bool) -> Result<Found, Stop> {
+    pub(super) fn look(&mut self, may_wait: bool) -> Result<Found, TryReadError> {
         self.next_active(may_wait).map_or_else(|| self.search(), Ok)
     }
 
@@ -164,7 +164,7 @@ impl<T> Merge<T> {
     /// Looks at every lane there is.
     #[cold]
     #[inline(never)]
-    fn search(&mut self) -> Result<Found, Stop> {
+    fn search(&mut self) -> Result<Found, TryReadError> {
         // before the lanes: whatever was published before the end is then seen in them
         let ended = step("lanes_end_first") && self.hub.has_ended();
         if step("lanes_unadopted") {
@@ -185,9 +185,9 @@ impl<T> Merge<T> {
         let Some((lane, readable)) = found else {
             let ended = ended || (!step("lanes_end_first") && self.hub.has_ended());
             return Err(if ended {
-                Stop::Drained
+                TryReadError::Ended(Ended::Drained)
             } else {
-                Stop::Empty(None)
+                TryReadError::Empty
             });
         };
         if let Some(at) = self.idle.iter().position(|&idle| idle == lane) {

@@ -59,6 +59,8 @@ pub(crate) struct Barrier {
     pub(super) stay_below: Cell<u64>,
     /// It was so far behind then that it need not pause.
     pub(super) far: Cell<bool>,
+    /// What the producers' position was then, until a share is taken: one look at their line is enough for both. 0: nobody has looked.
+    position: Cell<u64>,
     distance: Distance,
 }
 
@@ -82,13 +84,17 @@ impl Distance {
     /// Which part of the ring that may take.
     const PART: u64 = if cfg!(loom) { 4 } else { 32 };
 
-    /// At most what fits the ring: a small one fills while its reader pauses.
+    /// So many pauses, or as many as fit a ring: a small one fills while its reader pauses.
+    pub(crate) fn fitting(pauses: u32, capacity: u64) -> u32 {
+        pauses.min(u32::try_from(capacity / 8).unwrap_or(u32::MAX))
+    }
+
+    /// At most what fits the ring.
     pub(crate) fn new<T>(ring: &Ring<T>, tail_pauses: u32) -> Self {
         let capacity = ring.core.capacity();
-        let fitting = u32::try_from(capacity / 8).unwrap_or(u32::MAX);
         let pauses = match ring.core.kind() {
-            Kind::Single => tail_pauses.min(fitting),
-            Kind::Multi => (tail_pauses * Self::OF_MANY).min(fitting),
+            Kind::Single => tail_pauses,
+            Kind::Multi => tail_pauses * Self::OF_MANY,
         };
         let events = if tail_pauses == 0 {
             0
@@ -98,7 +104,7 @@ impl Distance {
                 .min(capacity / Self::PART)
         };
         Self {
-            pauses,
+            pauses: Self::fitting(pauses, capacity),
             events,
             far: capacity / 4,
         }
@@ -113,6 +119,7 @@ impl Barrier {
             at_tail: Cell::new(false),
             stay_below: Cell::new(0),
             far: Cell::new(false),
+            position: Cell::new(0),
             distance,
         }
     }
@@ -142,7 +149,9 @@ impl Barrier {
         if !self.far.get() {
             (0..pauses).for_each(|_| pause());
         }
-        let end = core.position().saturating_sub(events);
+        let position = core.position();
+        let end = position.saturating_sub(events);
+        self.position.set(position);
         self.far.set(end > next + far);
         self.stay_below.set(end);
     }
@@ -231,8 +240,10 @@ impl Barrier {
         members: u64,
         most: u64,
     ) -> Result<Readable, Stop> {
+        let position = self.position.take();
         let first = self.available(ring, next, 1)?;
         let there = match &self.upstream {
+            Upstream::Producers if position > next => position,
             Upstream::Producers => ring.core.position(),
             Upstream::Stages(_) => self.reached.get(),
         }

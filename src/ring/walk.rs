@@ -108,58 +108,12 @@ impl<'b, T> Iter<'b, T> {
     }
 }
 
-impl<'b, T> Numbered for Iter<'b, T> {
-    type Event = &'b T;
-
-    #[inline(always)]
-    fn next_numbered(&mut self) -> Option<(u64, &'b T)> {
-        let (sequence, slot) = self.walk.step()?;
-        Some((sequence, Self::event(slot)))
-    }
-
-    #[inline(always)]
-    fn has_more(&self) -> bool {
-        self.walk.left() > 0
-    }
-}
-
-impl<'b, T> Iterator for Iter<'b, T> {
-    type Item = &'b T;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<&'b T> {
-        self.next_numbered().map(|(_, event)| event)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.walk.left() as usize;
-        (left, Some(left))
-    }
-
-    #[inline(always)]
-    fn fold<B, F: FnMut(B, &'b T) -> B>(self, init: B, mut f: F) -> B {
-        self.walk
-            .fold(init, |folded, slot| f(folded, Self::event(slot)))
-    }
-}
-
-impl<T> ExactSizeIterator for Iter<'_, T> {}
-
 impl<T> Clone for Iter<'_, T> {
     fn clone(&self) -> Self {
         Self {
             walk: self.walk.clone(),
             borrow: PhantomData,
         }
-    }
-}
-
-impl<T> std::fmt::Debug for Iter<'_, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Iter")
-            .field("left", &self.walk.left())
-            .finish_non_exhaustive()
     }
 }
 
@@ -197,48 +151,56 @@ impl<'b, T> IterMut<'b, T> {
     }
 }
 
-impl<'b, T> Numbered for IterMut<'b, T> {
-    type Event = &'b mut T;
+/// What both iterators do alike; `event`, of each, is all that tells them apart.
+macro_rules! iterator {
+    ($iter:ident, $event:ty) => {
+        impl<'b, T> Numbered for $iter<'b, T> {
+            type Event = $event;
 
-    #[inline(always)]
-    fn next_numbered(&mut self) -> Option<(u64, &'b mut T)> {
-        let (sequence, slot) = self.walk.step()?;
-        Some((sequence, Self::event(slot)))
-    }
+            #[inline(always)]
+            fn next_numbered(&mut self) -> Option<(u64, $event)> {
+                let (sequence, slot) = self.walk.step()?;
+                Some((sequence, Self::event(slot)))
+            }
 
-    #[inline(always)]
-    fn has_more(&self) -> bool {
-        self.walk.left() > 0
-    }
+            #[inline(always)]
+            fn has_more(&self) -> bool {
+                self.walk.left() > 0
+            }
+        }
+
+        impl<'b, T> Iterator for $iter<'b, T> {
+            type Item = $event;
+
+            #[inline(always)]
+            fn next(&mut self) -> Option<$event> {
+                self.next_numbered().map(|(_, event)| event)
+            }
+
+            #[inline]
+            fn size_hint(&self) -> (usize, Option<usize>) {
+                let left = self.walk.left() as usize;
+                (left, Some(left))
+            }
+
+            #[inline(always)]
+            fn fold<B, F: FnMut(B, $event) -> B>(self, init: B, mut f: F) -> B {
+                self.walk
+                    .fold(init, |folded, slot| f(folded, Self::event(slot)))
+            }
+        }
+
+        impl<T> ExactSizeIterator for $iter<'_, T> {}
+
+        impl<T> std::fmt::Debug for $iter<'_, T> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($iter))
+                    .field("left", &self.walk.left())
+                    .finish_non_exhaustive()
+            }
+        }
+    };
 }
 
-impl<'b, T> Iterator for IterMut<'b, T> {
-    type Item = &'b mut T;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<&'b mut T> {
-        self.next_numbered().map(|(_, event)| event)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.walk.left() as usize;
-        (left, Some(left))
-    }
-
-    #[inline(always)]
-    fn fold<B, F: FnMut(B, &'b mut T) -> B>(self, init: B, mut f: F) -> B {
-        self.walk
-            .fold(init, |folded, slot| f(folded, Self::event(slot)))
-    }
-}
-
-impl<T> ExactSizeIterator for IterMut<'_, T> {}
-
-impl<T> std::fmt::Debug for IterMut<'_, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IterMut")
-            .field("left", &self.walk.left())
-            .finish_non_exhaustive()
-    }
-}
+iterator!(Iter, &'b T);
+iterator!(IterMut, &'b mut T);

@@ -26,8 +26,9 @@ const YIELDS: u32 = 8;
 const SPINS_BEFORE_YIELD: u32 = 64;
 /// The longest sleep where the system has just refused what would make sure that somebody wakes it.
 const UNSURE_SLEEP: Duration = Duration::from_millis(1);
-/// How often a reader only glances before it waits in earnest. loom has looks enough: so no model looks for one event alone because a
-/// glance saw just one.
+/// How often a reader only glances before it waits in earnest. None in models: a glance proves nothing, the whole look that they check
+/// comes after it, and whoever parks, as readers do in most of them, does not glance. So no model looks for one event alone because a
+/// glance saw just one; tests do.
 const GLANCES: u32 = if cfg!(loom) { 0 } else { 32 };
 /// Spinning strategies read the clock once in so many looks.
 const LOOKS_BETWEEN_CLOCK_READS: u32 = 32;

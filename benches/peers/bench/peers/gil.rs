@@ -11,16 +11,25 @@ use std::num::NonZeroUsize;
 /// Sharded queues have this many rings: they want a power of two, and no scenario has more producers.
 const SHARDS: NonZeroUsize = NonZeroUsize::new(4).expect("it is not zero");
 
-sink!(spsc::Sender<Payload<W>>, |tx, event| tx
-    .try_send(event)
-    .is_ok());
-source!(spsc::Receiver<Payload<W>>, |rx| rx.try_recv());
-queue!(
-    Gil,
-    spsc::Sender<Payload<W>>,
-    spsc::Receiver<Payload<W>>,
-    spsc::channel(NON_ZERO_CAPACITY)
-);
+/// One of its rings, an event at a time.
+macro_rules! singly {
+    ($name:ident, $ring:ident) => {
+        sink!($ring::Sender<Payload<W>>, |tx, event| tx
+            .try_send(event)
+            .is_ok());
+        source!($ring::Receiver<Payload<W>>, |rx| rx.try_recv());
+        queue!(
+            $name,
+            $ring::Sender<Payload<W>>,
+            $ring::Receiver<Payload<W>>,
+            $ring::channel(NON_ZERO_CAPACITY)
+        );
+    };
+}
+
+singly!(Gil, spsc);
+singly!(GilMany, mpsc);
+singly!(GilShared, mpmc);
 
 /// The same in bulk.
 pub(crate) struct Bulk<E>(E);
@@ -76,17 +85,6 @@ macro_rules! bulk {
 
 bulk!(spsc::Sender<Payload<W>>, spsc::Receiver<Payload<W>>);
 
-sink!(mpsc::Sender<Payload<W>>, |tx, event| tx
-    .try_send(event)
-    .is_ok());
-source!(mpsc::Receiver<Payload<W>>, |rx| rx.try_recv());
-queue!(
-    GilMany,
-    mpsc::Sender<Payload<W>>,
-    mpsc::Receiver<Payload<W>>,
-    mpsc::channel(NON_ZERO_CAPACITY)
-);
-
 bulk!(
     mpsc::sharded::Sender<Payload<W>>,
     mpsc::sharded::Receiver<Payload<W>>
@@ -107,14 +105,3 @@ impl<T> Clone for Bulk<mpsc::sharded::Sender<T>> {
         Self(mpsc::sharded::Sender::clone(&self.0).expect("there is a shard for every producer"))
     }
 }
-
-sink!(mpmc::Sender<Payload<W>>, |tx, event| tx
-    .try_send(event)
-    .is_ok());
-source!(mpmc::Receiver<Payload<W>>, |rx| rx.try_recv());
-queue!(
-    GilShared,
-    mpmc::Sender<Payload<W>>,
-    mpmc::Receiver<Payload<W>>,
-    mpmc::channel(NON_ZERO_CAPACITY)
-);
