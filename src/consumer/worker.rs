@@ -1,6 +1,6 @@
 //! A member of a work-sharing group.
 
-use crate::consumer::batch::{Batch, Freeing, Place};
+use crate::consumer::batch::{Batch, Freeing, Seat};
 use crate::consumer::reader::Reader;
 use crate::error::{Ended, ReadDeadlineError, TryReadError};
 use crate::ring::barrier::{Readable, Stop};
@@ -137,7 +137,7 @@ impl<T, A: Access> Worker<T, A> {
         if let Some(stop) = self.left {
             return Err(stop);
         }
-        self.settle();
+        self.free_forgotten();
         look(&self.reader, self.member)
     }
 
@@ -166,7 +166,7 @@ impl<T, A: Access> Worker<T, A> {
 
     /// A batch that was forgotten with `mem::forget` is freed now: no reference into it can be left.
     #[inline(always)]
-    fn settle(&self) {
+    fn free_forgotten(&self) {
         let group = group(&self.reader);
         if group.member(self.member).holds() {
             group.release(self.member);
@@ -186,7 +186,7 @@ impl<T, A: Access> Worker<T, A> {
         let token = unsafe { ReadToken::mint(&ring.slots, range.clone(), ring.core.has_gaps()) };
         let freeing = Freeing {
             station: self.reader.station(),
-            place: Place::Member {
+            seat: Seat::Member {
                 index: self.member,
                 stopped: false,
             },

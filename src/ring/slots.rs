@@ -62,14 +62,14 @@ const ABANDONED: u8 = 1;
 
 /// The mark of a slot that is published in this lap.
 #[inline(always)]
-pub(super) fn byte(lap: u8) -> u8 {
+pub(super) fn mark_in(lap: u8) -> u8 {
     lap << 1
 }
 
 /// Whether a slot with this mark is published in this lap, or was in a later one.
 #[inline(always)]
 pub(super) fn is_published(mark: u8, lap: u8) -> bool {
-    mark.wrapping_sub(byte(lap)) as i8 >= 0
+    mark.wrapping_sub(mark_in(lap)) as i8 >= 0
 }
 
 /// Publishes a sequence; of a line with a word, all up to it.
@@ -88,7 +88,7 @@ unsafe fn publish<T>(view: View<'_, T>, place: Place, sequence: u64, flag: u8) {
         Marks::Bytes => {
             // SAFETY: the caller says that the sequence is there; their marks are bytes.
             let mark = unsafe { view.byte(place, sequence) };
-            let value = byte(place.lap()) | flag;
+            let value = mark_in(place.lap()) | flag;
             // pairs: MARK (published)
             mark.store(value, at("mark_release", Ordering::Release));
         }
