@@ -295,7 +295,7 @@ pub fn mpmc<T: Default + Send>(capacity: usize) -> (Producer<T, Multi>, Worker<T
     (producer, Worker::new(reader, waiter))
 }
 
-/// A ring without a topology: one stage, no late readers.
+/// A ring without a topology: one stage.
 fn two_ends<T: Default, K: ProducerKind>(
     capacity: usize,
     shared: bool,

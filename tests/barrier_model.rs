@@ -7,7 +7,7 @@ use std::collections::HashSet;
 const ARMED: u8 = 1;
 const FENCED: u8 = 2;
 const SETTLED: u8 = 4;
-const REFUSED: u8 = 8;
+const FOR_GOOD: u8 = 8;
 
 /// A rule that is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl State {
             5 => 6,
             6 if sleeper.woken => 0,
             7 => {
-                self.word |= FENCED | REFUSED;
+                self.word |= FENCED | FOR_GOOD;
                 8
             }
             8 => {
@@ -183,19 +183,19 @@ impl State {
         if self.sleepers.iter().any(|sleeper| sleeper.step == 6) {
             return Some(Wrong::Asleep);
         }
-        (self.word & (FENCED | SETTLED | REFUSED) == FENCED).then_some(Wrong::FencedForEver)
+        (self.word & (FENCED | SETTLED | FOR_GOOD) == FENCED).then_some(Wrong::FencedForEver)
     }
 
     fn calm(&mut self, index: usize, broken: Broken) {
         let (step, seen) = self.calmers[index];
         let may = self.word & ARMED == 0
-            && (self.word & REFUSED == 0 || broken == Broken::CalmsRefused)
+            && (self.word & FOR_GOOD == 0 || broken == Broken::CalmsRefused)
             && (self.word & SETTLED != 0 || broken == Broken::CalmsUnsettled);
         self.calmers[index] = match step {
             0 => (if may { 1 } else { 9 }, self.word),
             1 => {
                 if self.word == seen {
-                    self.word &= !(FENCED | SETTLED | REFUSED);
+                    self.word &= !(FENCED | SETTLED | FOR_GOOD);
                 }
                 (9, 0)
             }

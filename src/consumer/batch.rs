@@ -35,14 +35,14 @@ pub struct Batch<'c, T, A: Access = Shared> {
 /// What happens when a batch ends.
 pub(super) struct Freeing<'c> {
     pub(super) station: &'c Station,
-    pub(super) place: Place,
+    pub(super) seat: Seat,
     /// Everything below is done then.
     pub(super) to: u64,
     pub(super) events: u64,
 }
 
 /// Who of the stage reads it.
-pub(super) enum Place {
+pub(super) enum Seat {
     /// The only one.
     Cursor,
     /// The member with this number; `stopped`: it never finishes the event at `to`.
@@ -51,9 +51,9 @@ pub(super) enum Place {
 
 impl<'c> Freeing<'c> {
     fn counters(&self) -> &'c Counters {
-        match self.place {
-            Place::Cursor => &self.station.entry().cursor.counters,
-            Place::Member { index, .. } => &self.station.group().member(index).counters,
+        match self.seat {
+            Seat::Cursor => &self.station.entry().cursor.counters,
+            Seat::Member { index, .. } => &self.station.group().member(index).counters,
         }
     }
 
@@ -82,14 +82,14 @@ impl<'c> Freeing<'c> {
 impl Drop for Freeing<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        match self.place {
-            Place::Cursor => {
+        match self.seat {
+            Seat::Cursor => {
                 let cursor = &self.station.entry().cursor;
                 cursor.counters.count_batch(self.events);
                 cursor.advance(self.to);
                 self.notify(&cursor.counters);
             }
-            Place::Member { index, stopped } => self.free_share(index, stopped),
+            Seat::Member { index, stopped } => self.free_share(index, stopped),
         }
     }
 }
@@ -110,7 +110,7 @@ impl<T, A: Access> Consumer<T, A> {
         let token = unsafe { ReadToken::mint(&ring.slots, range.clone(), ring.core.has_gaps()) };
         let freeing = Freeing {
             station: self.reader.station(),
-            place: Place::Cursor,
+            seat: Seat::Cursor,
             to: range.end,
             events: token.live(),
         };
@@ -150,7 +150,7 @@ impl<'c, T, A: Access> Batch<'c, T, A> {
     pub(crate) fn stop_at(&mut self, position: u64, events: u64) {
         self.freeing.to = position;
         self.freeing.events = events;
-        if let Place::Member { stopped, .. } = &mut self.freeing.place {
+        if let Seat::Member { stopped, .. } = &mut self.freeing.seat {
             *stopped = true;
         }
     }

@@ -87,7 +87,7 @@ impl<T, A: Access> Consumer<T, A> {
     /// [`TryReadError`].
     #[inline]
     pub fn try_read(&mut self) -> Result<Batch<'_, T, A>, TryReadError> {
-        self.settle();
+        self.free_forgotten();
         match self.reader.look(self.next) {
             Ok(readable) => Ok(self.take(readable)),
             Err(Stop::Empty(_)) => Err(TryReadError::Empty),
@@ -129,7 +129,7 @@ impl<T, A: Access> Consumer<T, A> {
 
     #[inline(always)]
     fn readable(&mut self, deadline: Option<Instant>) -> Result<Readable, ReadDeadlineError> {
-        self.settle();
+        self.free_forgotten();
         if deadline.is_none() {
             self.reader.keep_distance(|| self.next);
         }
@@ -183,7 +183,7 @@ impl<T, A: Access> Consumer<T, A> {
 
     /// For a task: registers its waker when there is nothing.
     fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<Result<Readable, Ended>> {
-        self.settle();
+        self.free_forgotten();
         let Self {
             reader,
             waiter,
@@ -220,7 +220,7 @@ impl<T, A: Access> Consumer<T, A> {
 
     /// A batch that was forgotten with `mem::forget` is freed now: no reference into it can be left.
     #[inline(always)]
-    pub(crate) fn settle(&self) {
+    pub(crate) fn free_forgotten(&self) {
         let cursor = &self.reader.entry().cursor;
         if cursor.own_position() != self.next {
             cursor.advance(self.next);

@@ -1,6 +1,6 @@
 //! A member of a work-sharing group.
 
-use crate::consumer::batch::{Batch, Freeing, Place};
+use crate::consumer::batch::{Batch, Freeing, Seat};
 use crate::consumer::reader::Reader;
 use crate::error::{Ended, ReadDeadlineError, TryReadError};
 use crate::ring::barrier::{Readable, Stop};
@@ -68,7 +68,8 @@ impl<T, A: Access> Worker<T, A> {
     /// Reads a share of what is there; never waits.
     ///
     /// # Errors
-    /// [`TryReadError`].
+    /// [`TryReadError`]. Behind many producers it may answer `Empty` with events there when its thread was stopped in this very call while
+    /// the ring came round 64 times or more; the next call finds them.
     #[inline]
     pub fn try_read(&mut self) -> Result<Batch<'_, T, A>, TryReadError> {
         match self.look() {
@@ -136,7 +137,7 @@ impl<T, A: Access> Worker<T, A> {
         if let Some(stop) = self.left {
             return Err(stop);
         }
-        self.settle();
+        self.free_forgotten();
         look(&self.reader, self.member)
     }
 
@@ -165,7 +166,7 @@ impl<T, A: Access> Worker<T, A> {
 
     /// A batch that was forgotten with `mem::forget` is freed now: no reference into it can be left.
     #[inline(always)]
-    fn settle(&self) {
+    fn free_forgotten(&self) {
         let group = group(&self.reader);
         if group.member(self.member).holds() {
             group.release(self.member);
@@ -178,14 +179,14 @@ impl<T, A: Access> Worker<T, A> {
     fn take(&mut self, share: Share) -> Batch<'_, T, A> {
         let range = share.0.range();
         let ring = self.reader.ring();
-        // SAFETY: the barrier saw every sequence of the share published, or passed by every upstream stage (Acquire), and `Group::claim`
-        // gave the share to this member alone. No producer or later stage passes it before the frontier of the group does,
+        // SAFETY: the barrier saw every sequence of the share published, or passed by the only producer or every upstream stage (Acquire),
+        // and `Group::claim` gave the share to this member alone. No producer or later stage passes it before the frontier of the group does,
         // and that stays at or below its start while this member holds it, that is until the batch ends: the
         // worker is borrowed mutably so long. With exclusive access the group is the only stage (`spmc`, `mpmc`).
         let token = unsafe { ReadToken::mint(&ring.slots, range.clone(), ring.core.has_gaps()) };
         let freeing = Freeing {
             station: self.reader.station(),
-            place: Place::Member {
+            seat: Seat::Member {
                 index: self.member,
                 stopped: false,
             },

@@ -75,7 +75,7 @@ impl<T> LaneConsumer<T> {
     /// [`TryReadError`]: it has looked at every lane.
     #[inline]
     pub fn try_read(&mut self) -> Result<Batch<'_, T, Exclusive>, TryReadError> {
-        self.merge.settle();
+        self.merge.free_forgotten();
         let found = self.merge.look(false)?;
         Ok(self.merge.take(found))
     }
@@ -108,7 +108,7 @@ impl<T> LaneConsumer<T> {
         &mut self,
         deadline: Option<Instant>,
     ) -> Result<Batch<'_, T, Exclusive>, ReadDeadlineError> {
-        self.merge.settle();
+        self.merge.free_forgotten();
         let found = match self.merge.look(deadline.is_none()) {
             Ok(found) => found,
             Err(_) => self.wait(deadline)?,
@@ -137,7 +137,7 @@ impl<T> LaneConsumer<T> {
             waiter,
             counters,
         } = self;
-        merge.settle();
+        merge.free_forgotten();
         waiter.poll(context, counters, || sort(merge.look(false)))
     }
 

@@ -35,7 +35,7 @@ pub(super) struct Merge<T> {
     /// The next of `active`.
     turn: usize,
     /// One above the next of `idle`.
-    probe: usize,
+    next_probe: usize,
     /// Events since an idle lane was last looked at.
     unprobed: u64,
     /// How many rounds gave anything.
@@ -69,7 +69,7 @@ impl<T> Merge<T> {
             active: Vec::new(),
             idle: Vec::new(),
             turn: 0,
-            probe: 0,
+            next_probe: 0,
             unprobed: 0,
             rounds: 0,
             last: 0,
@@ -80,9 +80,9 @@ impl<T> Merge<T> {
 
     /// A batch that was forgotten with `mem::forget` is freed now.
     #[inline]
-    pub(super) fn settle(&self) {
+    pub(super) fn free_forgotten(&self) {
         if let Some(lane) = self.lanes.get(self.last) {
-            lane.consumer.settle();
+            lane.consumer.free_forgotten();
         }
     }
 
@@ -149,12 +149,13 @@ impl<T> Merge<T> {
         let before = self.active.len();
         for _ in 0..lanes.min(self.idle.len() as u64) {
             // from the last to the first; lanes that a search took out may have left it beyond the end
-            if self.probe == 0 || self.probe > self.idle.len() {
-                self.probe = self.idle.len();
+            if self.next_probe == 0 || self.next_probe > self.idle.len() {
+                self.next_probe = self.idle.len();
             }
-            self.probe -= 1;
-            if self.lanes[self.idle[self.probe]].consumer.look().is_some() {
-                let lane = self.idle.swap_remove(self.probe);
+            self.next_probe -= 1;
+            let lane = self.idle[self.next_probe];
+            if self.lanes[lane].consumer.look().is_some() {
+                self.idle.swap_remove(self.next_probe);
                 self.active.push(lane);
             }
         }
@@ -224,7 +225,7 @@ impl<T> Merge<T> {
             };
             active.push(lanes.len());
             lanes.push(Known {
-                consumer: read(hub, lane),
+                consumer: consumer_of(hub, lane),
                 gave: *rounds,
             });
             false
@@ -248,7 +249,7 @@ impl<T> Merge<T> {
 }
 
 /// The only consumer of a lane, at its first event.
-fn read<T>(hub: &Hub<T>, lane: &Lane<T>) -> Consumer<T, Exclusive> {
+fn consumer_of<T>(hub: &Hub<T>, lane: &Lane<T>) -> Consumer<T, Exclusive> {
     let config = &hub.config;
     let reader = Reader::new(
         &lane.ring,
@@ -382,7 +383,7 @@ mod tests {
         for idle in 1..6 {
             for probe in 0..2 * idle + 2 {
                 let mut lanes = Lanes::idle(idle + 1);
-                lanes.merge.probe = probe;
+                lanes.merge.next_probe = probe;
                 (1..=idle).for_each(|lane| lanes.publish(lane));
                 let mut found = Vec::new();
                 lanes.round(1); // the probe comes after the first lane's batch
@@ -403,14 +404,14 @@ mod tests {
         lanes.merge.unprobed = 0;
         let mut expected = 0;
         for events in [1, 63, 64, 40, 40, 40, 200, 1, 255, 128] {
-            let before = lanes.merge.probe;
+            let before = lanes.merge.next_probe;
             expected += events as u64;
             lanes.round(events);
             assert_eq!(lanes.read(), None, "which ends the round");
             // one at the end of the round before, which gave nothing
             let probes = 1 + 1 + expected / EVENTS_A_PROBE;
             expected %= EVENTS_A_PROBE;
-            let moved = (before + 16 - lanes.merge.probe) as u64;
+            let moved = (before + 16 - lanes.merge.next_probe) as u64;
             assert_eq!(moved % 8, probes % 8, "{events} events");
         }
     }
@@ -515,7 +516,7 @@ mod tests {
             assert_eq!(found.0, lane);
             std::mem::forget(lanes.merge.take(found));
             assert_eq!(lanes.producers[lane].free(), 255);
-            lanes.merge.settle();
+            lanes.merge.free_forgotten();
             assert_eq!(lanes.producers[lane].free(), 256);
         }
     }

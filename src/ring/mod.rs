@@ -97,7 +97,7 @@ struct Status {
 }
 
 impl<T> Ring<T> {
-    /// A ring with slots made by `event`, and room for `cursors` readers; `joinable`: some of them may come later.
+    /// A ring with slots made by `event`, and room for `cursors` readers; `joinable`: some of them may come while it runs.
     pub(crate) fn new(
         kind: Kind,
         capacity: usize,

@@ -1,9 +1,8 @@
 //! One producer: a claim is a local counter against a cached limit, publishing is one Release store in the event's line.
 //!
-//! The published position also stands in `head`, raised between the last write and the mark: so a reader who joins there has missed
-//! nothing that it could have been lapped on, and one that follows a stream reads up to it, without a look at marks. That one looks once
-//! in a while, and nobody polls the line: whoever waits for an event waits at its mark. A claim that unwinds is simply not published: its sequences
-//! are used again.
+//! The published position also stands in `head`, raised between the last write and the mark: a reader that follows a stream reads up to
+//! it, without a look at marks. That one looks once in a while, and nobody polls the line: whoever waits for an event waits at its mark. A
+//! claim that unwinds is simply not published: its sequences are used again.
 
 use crate::ring::cursor::Snapshot;
 use crate::ring::lines::Place;
@@ -31,12 +30,18 @@ pub struct SingleSequencer {
 pub struct Room(Range<u64>);
 
 impl SingleSequencer {
+    /// How many sequences from `next` on are known to have room. None where this producer took a ring over that others had used: it
+    /// starts above its limit, which it has not asked for yet.
+    fn room(&self, next: u64) -> u64 {
+        self.limit.saturating_sub(next)
+    }
+
     /// Reads the cursors again; the room there is then, at least `least`.
     #[cold]
     fn refresh(&mut self, core: &Core, least: u64, most: u64) -> Result<Room, Refused> {
         let next = core.own_position();
         if let Some((index, seen)) = self.behind
-            && self.limit - next < least
+            && self.room(next) < least
             && core.table.entry(index).snapshot() == seen
         {
             return Err(Refused::Full {
@@ -44,7 +49,7 @@ impl SingleSequencer {
             });
         }
         let Some(found) = core.table.refresh(next) else {
-            let room = self.limit - next;
+            let room = self.room(next);
             return if room < least {
                 Err(Refused::Full { behind: None })
             } else {
@@ -53,7 +58,7 @@ impl SingleSequencer {
         };
         // the frontier of a group can step back; what was proven once stays true
         self.limit = self.limit.max(found.position + core.capacity());
-        let room = self.limit - next;
+        let room = self.room(next);
         if room < least {
             self.behind = found.cursor;
             return Err(Refused::Full {
@@ -147,7 +152,7 @@ impl Sequencer for SingleSequencer {
 
     #[inline(always)]
     fn pass(&self, core: &Core, end: u64) {
-        // pairs: PASSED (position). Whoever joins fences between its insertion and its look (JOIN-FENCE)
+        // pairs: PASSED (position)
         core.head
             .store(end, at("passed_release", Ordering::Release));
     }
@@ -156,5 +161,15 @@ impl Sequencer for SingleSequencer {
 
     fn close(&self, core: &Core) {
         core.seal(core.own_position());
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_producer_that_takes_a_ring_over_knows_of_no_room_before_it_has_looked() {
+        assert_eq!(SingleSequencer::new().room(3), 0);
     }
 }

@@ -11,8 +11,10 @@
 //! held a lap ago, hence had seen that lap's mark. So a reader that awaits a sequence, having seen the slot's last one published, sees the
 //! mark of the lap before or of this one, and a byte tells them apart: it starts as that of the lap before the first. Laps are compared as
 //! numbers that wrap are, by the sign of their difference: so a member of a group that looks where others are done already, since it has an
-//! old idea of what was taken, sees a later lap as published (and then fails to take it), as long as it is less than 64 laps behind. One
-//! that slept longer may see nothing once, and looks again from where the group is then.
+//! old idea of what was taken, sees a later lap as published, and then fails to take it: what was taken only grows. That is so while it is
+//! less than 64 laps behind, modulo 128. One that its system stopped between the two looks for 64 to 127 laps sees nothing, once: `try_read`
+//! then answers that there is nothing, and whoever waits looks again from where the group is then. It does not sleep on that: had it
+//! registered before, what was published in those laps has woken it.
 //!
 //! A sequence is *published* once it is marked, or *passed*: a single producer's position, stored before the mark, is above it
 //! ([`single`](super::single)). So a writer's last access to a slot comes before it passes the sequence; only marks follow.
@@ -60,14 +62,14 @@ const ABANDONED: u8 = 1;
 
 /// The mark of a slot that is published in this lap.
 #[inline(always)]
-pub(super) fn byte(lap: u8) -> u8 {
+pub(super) fn mark_in(lap: u8) -> u8 {
     lap << 1
 }
 
 /// Whether a slot with this mark is published in this lap, or was in a later one.
 #[inline(always)]
 pub(super) fn is_published(mark: u8, lap: u8) -> bool {
-    mark.wrapping_sub(byte(lap)) as i8 >= 0
+    mark.wrapping_sub(mark_in(lap)) as i8 >= 0
 }
 
 /// Publishes a sequence; of a line with a word, all up to it.
@@ -86,7 +88,7 @@ unsafe fn publish<T>(view: View<'_, T>, place: Place, sequence: u64, flag: u8) {
         Marks::Bytes => {
             // SAFETY: the caller says that the sequence is there; their marks are bytes.
             let mark = unsafe { view.byte(place, sequence) };
-            let value = byte(place.lap()) | flag;
+            let value = mark_in(place.lap()) | flag;
             // pairs: MARK (published)
             mark.store(value, at("mark_release", Ordering::Release));
         }

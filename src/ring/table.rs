@@ -2,10 +2,11 @@
 //!
 //! It has its full size from the start: no allocation, no lock, no memory to reclaim. Free and half-made entries read as
 //! retired. *Insertion* takes an entry by CAS, swaps the position in, raises the highest-used index, then the version. A
-//! *refresh* loads the version, reads every cursor, passes a `SeqCst` fence and loads the version again: when it has
-//! changed, what was read may lack a cursor, and the old limit stands. A late reader fences between its insertion and
-//! its second look at the join position; so either the refresh sees the new version, or the late reader
-//! sees every claim that was granted without it.
+//! *refresh* reads every cursor up to that index. Readers come before their bus starts, so no refresh misses one.
+//!
+//! A ring that is *joinable* would take readers while it runs, and there a refresh looks at the version before and, behind a `SeqCst`
+//! fence, after: when it has changed, what was read may lack a cursor, and the old limit stands. No ring is joinable yet,
+//! and none pays for that fence.
 
 use crate::ring::cursor::{Cursor, Snapshot};
 use crate::ring::group::Group;
@@ -117,18 +118,18 @@ impl Table {
     }
 
     fn used(&self) -> &[PlainArc<Entry>] {
-        // pairs: JOIN (insert)
+        // pairs: JOIN (enter)
         &self.entries[..self.highest.load(Ordering::Acquire)]
     }
 
     /// The least of all living cursors and of the producers' `own` position; `None` when the set of cursors changed meanwhile.
     pub(crate) fn refresh(&self, own: u64) -> Option<Least> {
-        // pairs: JOIN (insert)
+        // pairs: JOIN (enter)
         let version = self.version.load(Ordering::Acquire);
         let least = self.least(own);
         if self.joinable {
             fence("refresh_fence"); // pairs: JOIN-FENCE
-            // pairs: JOIN (insert)
+            // pairs: JOIN (enter)
             if self.version.load(Ordering::Acquire) != version {
                 return None;
             }

@@ -4,7 +4,7 @@ use crate::ring::barrier::{Barrier, Distance, Upstream};
 use crate::ring::lines::{Lines, Marks};
 use crate::ring::sequencer::Sequencer;
 use crate::ring::single::SingleSequencer;
-use crate::ring::slots::{Slots, byte, is_published};
+use crate::ring::slots::{Slots, is_published, mark_in};
 use crate::ring::{Kind, Ring};
 
 /// An event of so many bytes.
@@ -14,7 +14,7 @@ type Event<const SIZE: usize> = [u8; SIZE];
 fn a_byte_tells_64_laps_back_and_63_ahead() {
     for lap in 0..=255_u8 {
         for ahead in 0..=255_u8 {
-            let mark = byte(lap.wrapping_add(ahead));
+            let mark = mark_in(lap.wrapping_add(ahead));
             for flag in 0..=1 {
                 // laps are counted modulo 128: there is no more in a byte
                 let expected = ahead % 128 < 64;

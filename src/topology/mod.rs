@@ -160,7 +160,7 @@ impl<T: Send + 'static> Plan<T> {
             kind,
             config.capacity,
             config.stages_max,
-            true,
+            false, // every stage is there before the bus starts
             event,
         )?);
         ring.core.hold_open();

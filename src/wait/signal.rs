@@ -21,7 +21,7 @@
 //! one who may settle it. Without such a barrier words are fenced and settled from the start, and for ever.
 //!
 //! **A barrier that is refused later** (a filter that the process put on itself, no memory): whoever is told so makes every word
-//! *fenced* and *refused*, and then notes the time. A *refused* word is never calmed and nobody asks for a barrier again, so
+//! *fenced* for good, and then notes the time. Such a word is never calmed and nobody asks for a barrier again, so
 //! wakers fence from then on. Only what they changed just before they could know may still be on its way to the others, and
 //! no word tells when it has arrived. So until a [grace](GRACE_NANOS) has passed sleepers look again by themselves; then
 //! they settle the word, and all is as without a barrier.
@@ -69,7 +69,7 @@ const FENCED: u32 = 4;
 /// In a signal word: all of them know that.
 const SETTLED: u32 = 8;
 /// In a signal word: it stays fenced, because the system has refused the barrier.
-const REFUSED: u32 = 16;
+const FOR_GOOD: u32 = 16;
 
 /// So long after the last sleep wakers are spared their fence: about what a barrier costs all in all, in fences.
 pub(super) const CALM_NANOS: u64 = 100_000;
@@ -93,7 +93,7 @@ pub(crate) struct Signals {
     /// Of the producers: by itself, so that a publication finds it without a look into the list.
     published: CachePadded<AtomicU32>,
     cursors: Box<[CachePadded<AtomicU32>]>,
-    waiters: Registry<CachePadded<Entry>>,
+    waiters: Registry<CachePadded<Sleeper>>,
 }
 
 /// How to wake a sleeper.
@@ -116,37 +116,35 @@ const BUSY: u32 = 1;
 /// Somebody is taking what stands in the entry, or wants the owner to know that it is awake.
 const WAKING: u32 = 2;
 
-struct Entry {
+struct Sleeper {
     state: AtomicU32,
     /// Which signal the sleeper watches.
     watches: AtomicUsize,
-    sleeper: Mutex<Option<Wakeup>>,
+    wakeup: Mutex<Option<Wakeup>>,
 }
 
-impl Default for Entry {
+impl Default for Sleeper {
     fn default() -> Self {
         Self {
             state: AtomicU32::new(IDLE),
             watches: AtomicUsize::new(0),
-            sleeper: Mutex::new(None),
+            wakeup: Mutex::new(None),
         }
     }
 }
 
-impl Entry {
+impl Sleeper {
     /// For whoever the state admits, so nobody else is there. A panicking waker leaves nothing half done.
-    fn replace(&self, sleeper: Option<Wakeup>) -> Option<Wakeup> {
-        match self.sleeper.try_lock() {
-            Ok(mut held) => std::mem::replace(&mut *held, sleeper),
-            Err(TryLockError::Poisoned(held)) => {
-                std::mem::replace(&mut *held.into_inner(), sleeper)
-            }
+    fn replace(&self, wakeup: Option<Wakeup>) -> Option<Wakeup> {
+        match self.wakeup.try_lock() {
+            Ok(mut held) => std::mem::replace(&mut *held, wakeup),
+            Err(TryLockError::Poisoned(held)) => std::mem::replace(&mut *held.into_inner(), wakeup),
             Err(TryLockError::WouldBlock) => unreachable!("the entry's state admits one"),
         }
     }
 
     /// For the owner: changes what stands in the entry. `false`: a waker is at work; nothing stands in it then.
-    fn set(&self, sleeper: Option<Wakeup>) -> bool {
+    fn set(&self, wakeup: Option<Wakeup>) -> bool {
         // pairs: ENTRY (wake)
         if self
             .state
@@ -155,7 +153,7 @@ impl Entry {
         {
             return false;
         }
-        drop_quietly(self.replace(sleeper));
+        drop_quietly(self.replace(wakeup));
         // pairs: ENTRY (wake)
         if self
             .state
@@ -176,10 +174,10 @@ impl Entry {
         if self.state.fetch_or(WAKING, Ordering::AcqRel) != IDLE {
             return false;
         }
-        let sleeper = self.replace(None);
+        let wakeup = self.replace(None);
         // pairs: ENTRY (set)
         self.state.fetch_and(!WAKING, Ordering::AcqRel);
-        match sleeper {
+        match wakeup {
             None => return false,
             Some(Wakeup::Thread(thread)) => thread.unpark(),
             // a panic of a waker is its task's affair: the other sleepers must be woken, and this may run in a drop
@@ -358,7 +356,7 @@ impl Signals {
         for index in 0..=self.cursors.len() {
             // pairs: SETTLED (arm); from now on the exchange of `calm_all` fails
             self.word(Signal(index))
-                .fetch_or(FENCED | REFUSED, Ordering::AcqRel);
+                .fetch_or(FENCED | FOR_GOOD, Ordering::AcqRel);
         }
         // pairs: REFUSED (settle): every word is fenced before it. When it fails another one's time counts
         let (noted, known) = (Ordering::AcqRel, Ordering::Acquire);
@@ -384,7 +382,7 @@ impl Signals {
             let word = self.word(Signal(index));
             // relaxed: a hint, which the exchange confirms
             let now = word.load(Ordering::Relaxed);
-            if now & (FENCED | REFUSED) != FENCED {
+            if now & (FENCED | FOR_GOOD) != FENCED {
                 continue; // calm already, or never to be
             }
             let calm = now & !(FENCED | SETTLED);
