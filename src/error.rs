@@ -268,6 +268,18 @@ pub enum ErrorKind {
     TimedOut,
     /// The calling thread might wait for itself.
     WouldDeadlock,
+    /// The system refused something about a journal's files: the text names the file and where in it.
+    JournalIo,
+    /// A journal is damaged where it must not be: the text names segment, offset and sequence.
+    JournalCorrupt,
+    /// Another process, or another part of this one, writes to the journal.
+    JournalLocked,
+    /// A journal was made with another codec or event size, or by a newer version.
+    JournalMismatch,
+    /// A codec failed on an event.
+    Codec,
+    /// More than one journal in a topology, or events of it that are not the topology's.
+    JournalMisplaced,
 }
 
 impl Error {

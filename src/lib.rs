@@ -161,6 +161,7 @@ mod consumer;
 #[cfg(doctest)]
 mod doctests;
 mod error;
+mod journal;
 mod lanes;
 mod producer;
 mod registry;
@@ -174,12 +175,16 @@ mod wait;
 
 pub use affinity::{cores, pin_current_thread, usable_cores};
 pub use bus::Bus;
-pub use config::{BusConfig, OnPanic, Placement, Wait};
+pub use config::{
+    BusConfig, JournalConfig, OnJournalError, OnPanic, Placement, RecoveryMode, Retention,
+    SyncPolicy, Wait,
+};
 pub use consumer::{AsyncConsumer, Batch, Consumer, Drain, ReadFuture, Worker};
 pub use error::{
     BatchError, ClaimError, Ended, Error, ErrorKind, PublishDeadlineError, PublishError,
     ReadDeadlineError, StageError, TryPublishError, TryReadError,
 };
+pub use journal::codec::{Bytes, Codec, Plain};
 pub use lanes::{LaneConsumer, LaneProducer, LaneReadFuture, lanes, lanes_with};
 pub use producer::{Claim, Multi, Producer, ProducerKind, PublishFuture, Single};
 pub use ring::slots::{Access, Exclusive, Shared};

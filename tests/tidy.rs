@@ -24,6 +24,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     ),
     (10, &["topology", "topology::graph", "topology::start"]),
     (9, &["bus"]),
+    (7, &["journal", "journal::writer"]),
     (7, &["stage", "stage::handler", "stage::thread"]),
     (6, &["stats", "stats::latency"]),
     (
@@ -51,12 +52,19 @@ const LAYERS: &[(u8, &[&str])] = &[
         &[
             "ring",
             "ring::barrier",
-            "ring::group",
             "ring::multi",
             "ring::sequencer",
             "ring::single",
-            "ring::table",
             "ring::tests",
+        ],
+    ),
+    (
+        4,
+        &[
+            "journal::codec",
+            "journal::format",
+            "journal::segment",
+            "journal::storage",
         ],
     ),
     (4, &["wait", "wait::context", "wait::signal"]),
@@ -65,13 +73,15 @@ const LAYERS: &[(u8, &[&str])] = &[
         &[
             "affinity",
             "ring::cursor",
+            "ring::group",
             "ring::lines",
             "ring::prefetch",
             "ring::slots",
+            "ring::table",
             "ring::walk",
         ],
     ),
-    (2, &["config"]),
+    (2, &["config", "config::journal"]),
     (1, &["error", "registry"]),
     (0, &["sequence", "sync"]),
 ];

@@ -1,5 +1,9 @@
 //! Plain config structs: public fields, `Default`, presets, one `validate()` that never corrects silently.
 
+mod journal;
+
+pub use journal::{JournalConfig, OnJournalError, RecoveryMode, Retention, SyncPolicy};
+
 use crate::error::Error;
 use std::time::Duration;
 
