@@ -7,6 +7,8 @@
 pub(crate) mod codec;
 pub(crate) mod format;
 pub(crate) mod segment;
+#[cfg(test)]
+pub(crate) mod sim;
 pub(crate) mod storage;
 pub(crate) mod writer;
 
