@@ -24,7 +24,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     ),
     (10, &["topology", "topology::graph", "topology::start"]),
     (9, &["bus"]),
-    (7, &["journal", "journal::writer"]),
+    (7, &["journal", "journal::testing", "journal::writer"]),
     (7, &["stage", "stage::handler", "stage::thread"]),
     (6, &["stats", "stats::latency"]),
     (

@@ -8,6 +8,8 @@ pub(crate) mod codec;
 pub(crate) mod format;
 pub(crate) mod segment;
 pub(crate) mod storage;
+#[cfg(test)]
+mod testing;
 pub(crate) mod writer;
 
 use crate::journal::segment::Segment;
