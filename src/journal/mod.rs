@@ -10,6 +10,8 @@ pub(crate) mod segment;
 #[cfg(test)]
 pub(crate) mod sim;
 pub(crate) mod storage;
+#[cfg(test)]
+mod testing;
 pub(crate) mod writer;
 
 use crate::journal::segment::Segment;

@@ -1,6 +1,8 @@
 //! What a journal asks of a file system: one directory of files that are read and written at offsets. The tests put a
 //! failing one in its place.
 
+use crate::error::{Error, ErrorKind};
+use std::any::Any;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -26,9 +28,41 @@ pub(crate) trait Storage: Send + Sync + 'static {
     /// Makes durable which files there are, and their names.
     fn sync(&self) -> io::Result<()>;
 
+    /// Keeps every other writer out, of this process and of others, until it is dropped; `WouldBlock`: one is there already.
+    /// A storage that only its maker knows needs none.
+    fn lock(&self) -> io::Result<Lock> {
+        Ok(Box::new(()))
+    }
+
     /// For error texts.
     fn path(&self, name: &str) -> PathBuf;
 }
+
+/// Being the one writer of a directory.
+pub(crate) type Lock = Box<dyn Any + Send + Sync>;
+
+/// [`Storage::lock`], with an error that says what it is about.
+pub(crate) fn lock(storage: &dyn Storage) -> Result<Lock, Error> {
+    storage.lock().map_err(|error| {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            let path = storage.path("");
+            let text = format!(
+                "the journal {} has a writer already, in this process or another",
+                path.display()
+            );
+            return Error::new(ErrorKind::JournalLocked, text);
+        }
+        failed(storage, LOCK, "locking", error)
+    })
+}
+
+/// What the system refused to do about a file.
+pub(crate) fn failed(storage: &dyn Storage, name: &str, what: &str, error: io::Error) -> Error {
+    let text = format!("{what} {} failed: {error}", storage.path(name).display());
+    Error::new(ErrorKind::JournalIo, text).with_source(Arc::new(error))
+}
+
+const LOCK: &str = ".lock";
 
 /// One file of it.
 pub(crate) trait File: Send + Sync + 'static {
@@ -154,6 +188,15 @@ impl Storage for Disk {
         self.directory.sync_all()
     }
 
+    fn lock(&self) -> io::Result<Lock> {
+        let mut options = fs::File::options();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(self.path.join(LOCK))?;
+        // of the open file, not of the process: the same process is kept out too, and a kill sets it free
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(file))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -178,5 +221,26 @@ impl File for fs::File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::testing::Folder;
+
+    #[test]
+    fn one_writer_for_a_directory() {
+        let folder = Folder::new();
+        let (first, second) = (folder.disk(), folder.disk());
+        let held = lock(&*first).expect("nobody has it");
+        for storage in [&first, &second] {
+            let error = lock(&**storage).expect_err("it is held");
+            assert_eq!(error.kind(), ErrorKind::JournalLocked);
+            let path = folder.path.display().to_string();
+            assert!(error.to_string().contains(&path), "{error}");
+        }
+        drop(held);
+        lock(&*second).expect("it was given back");
     }
 }
