@@ -80,7 +80,7 @@ impl<T: Send + 'static> Bus<T> {
                 .iter()
                 .map(|counters| ProducerStats::of(core, counters))
                 .collect(),
-            position: core.position(),
+            position: core.numbering().sequence(core.position()).get(),
         }
     }
 

@@ -75,6 +75,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "ring::cursor",
             "ring::group",
             "ring::lines",
+            "ring::numbering",
             "ring::prefetch",
             "ring::slots",
             "ring::table",

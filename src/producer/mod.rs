@@ -84,6 +84,8 @@ pub struct Producer<T, K: ProducerKind = Single> {
     user: u64,
     /// Readers look for sleeping producers.
     may_park: bool,
+    /// The sequence of the ring's position 0.
+    first: u64,
 }
 
 /// No thread has this number.
@@ -117,6 +119,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
             counters: ring.core.add_producer(),
             user: NOBODY,
             may_park: wait.parks(),
+            first: ring.core.numbering().first(),
         };
         ring.core.note_user(thread_number());
         producer
@@ -414,6 +417,7 @@ impl<T> Clone for Producer<T, Multi> {
             counters: self.ring.core.add_producer(),
             user: NOBODY,
             may_park: self.may_park,
+            first: self.first,
         }
     }
 }

@@ -120,8 +120,14 @@ impl<T, K: ProducerKind> Producer<T, K> {
     pub(super) fn put(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
         self.note_thread();
         if let Some(claimed) = self.sequencer.claim_one(&self.ring) {
-            let sequence =
-                put_one::<T, K>(claimed, &self.ring, &self.readers, &self.counters, event);
+            let sequence = put_one::<T, K>(
+                claimed,
+                &self.ring,
+                &self.readers,
+                &self.counters,
+                self.first,
+                event,
+            );
             return Ok(sequence);
         }
         match self.claim_slowly(until) {
@@ -140,7 +146,14 @@ impl<T, K: ProducerKind> Producer<T, K> {
     #[inline(always)]
     pub(super) fn fill_one(&mut self, grant: Grant<K>, event: T) -> Sequence {
         let claimed = self.sequencer.claim(&self.ring, grant);
-        put_one::<T, K>(claimed, &self.ring, &self.readers, &self.counters, event)
+        put_one::<T, K>(
+            claimed,
+            &self.ring,
+            &self.readers,
+            &self.counters,
+            self.first,
+            event,
+        )
     }
 
     #[inline(always)]
@@ -151,7 +164,13 @@ impl<T, K: ProducerKind> Producer<T, K> {
     ) -> Result<Sequence, ClaimError> {
         self.note_thread();
         if let Some(claimed) = self.sequencer.claim_one(&self.ring) {
-            let claim = wrap::<T, K>(claimed, &self.ring, &self.readers, &self.counters);
+            let claim = wrap::<T, K>(
+                claimed,
+                &self.ring,
+                &self.readers,
+                &self.counters,
+                self.first,
+            );
             return Ok(claim.put_with(write));
         }
         let grant = self.reserve_slowly(1, 1, until)?;
@@ -183,7 +202,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
             let done = claim.claimed.fill(&mut events);
             claim
                 .notifier
-                .count_chunk(done, claim.sequences().start().get());
+                .count_chunk(done, claim.claimed.range().start);
             published += done as usize;
             if done < room {
                 return Ok(published); // the iterator was shorter than it said
@@ -209,7 +228,13 @@ impl<T, K: ProducerKind> Producer<T, K> {
     #[inline(always)]
     pub(super) fn begin(&mut self, grant: Grant<K>) -> Claim<'_, T, K> {
         let claimed = self.sequencer.claim(&self.ring, grant);
-        wrap(claimed, &self.ring, &self.readers, &self.counters)
+        wrap(
+            claimed,
+            &self.ring,
+            &self.readers,
+            &self.counters,
+            self.first,
+        )
     }
 }
 
@@ -219,9 +244,11 @@ fn wrap<'p, T, K: ProducerKind>(
     ring: &Ring<T>,
     readers: &'p Signals,
     counters: &'p Counters,
+    first: u64,
 ) -> Claim<'p, T, K> {
     Claim {
         claimed,
+        first,
         notifier: Notifier {
             signals: readers,
             counters,
@@ -238,6 +265,7 @@ fn put_one<T, K: ProducerKind>(
     ring: &Ring<T>,
     readers: &Signals,
     counters: &Counters,
+    first: u64,
     event: T,
 ) -> Sequence {
     // dropped in the opposite order: abandon if the drop of the old event panics, wake readers, be outside again
@@ -249,7 +277,7 @@ fn put_one<T, K: ProducerKind>(
     let mut claimed = claimed;
     let sequence = claimed.put(event);
     notifier.count_one::<K>(sequence);
-    Sequence::new(sequence)
+    Sequence::new(first + sequence)
 }
 
 pub(super) fn look_for_room<S: Sequencer>(
