@@ -22,9 +22,19 @@ const LAYERS: &[(u8, &[&str])] = &[
             "lanes::producer",
         ],
     ),
-    (10, &["topology", "topology::graph", "topology::start"]),
+    (
+        10,
+        &[
+            "topology",
+            "topology::durable",
+            "topology::durable::tests",
+            "topology::graph",
+            "topology::start",
+        ],
+    ),
     (9, &["bus"]),
-    (7, &["journal", "journal::writer"]),
+    (8, &["recorder"]),
+    (7, &["journal", "journal::stub", "journal::writer"]),
     (7, &["stage", "stage::handler", "stage::thread"]),
     (6, &["stats", "stats::latency"]),
     (
@@ -42,6 +52,7 @@ const LAYERS: &[(u8, &[&str])] = &[
         &[
             "producer",
             "producer::claim",
+            "producer::durable",
             "producer::future",
             "producer::kind",
             "producer::publish",
@@ -67,7 +78,10 @@ const LAYERS: &[(u8, &[&str])] = &[
             "journal::storage",
         ],
     ),
-    (4, &["wait", "wait::context", "wait::signal"]),
+    (
+        4,
+        &["wait", "wait::context", "wait::durability", "wait::signal"],
+    ),
     (
         3,
         &[

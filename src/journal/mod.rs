@@ -8,6 +8,7 @@ pub(crate) mod codec;
 pub(crate) mod format;
 pub(crate) mod segment;
 pub(crate) mod storage;
+pub(crate) mod stub;
 pub(crate) mod writer;
 
 use crate::journal::segment::Segment;

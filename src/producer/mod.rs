@@ -1,6 +1,7 @@
 //! The writing end: [`Producer`], and [`Claim`], a range of slots not yet published.
 
 mod claim;
+mod durable;
 mod future;
 mod kind;
 mod publish;
@@ -21,6 +22,7 @@ use crate::ring::slots::{Copied, Yielded};
 use crate::sequence::Sequence;
 use crate::sync::{Arc, thread_number};
 use crate::wait::Waiter;
+use crate::wait::durability::Durability;
 use crate::wait::signal::Signals;
 use crossbeam_utils::CachePadded;
 use publish::{ITERATED_MAX, Until};
@@ -86,6 +88,8 @@ pub struct Producer<T, K: ProducerKind = Single> {
     may_park: bool,
     /// The sequence of the ring's position 0.
     first: u64,
+    /// Of the bus's journal.
+    durability: Option<Durability>,
 }
 
 /// No thread has this number.
@@ -120,6 +124,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
             user: NOBODY,
             may_park: wait.parks(),
             first: ring.core.numbering().first(),
+            durability: None,
         };
         ring.core.note_user(thread_number());
         producer
@@ -418,6 +423,7 @@ impl<T> Clone for Producer<T, Multi> {
             user: NOBODY,
             may_park: self.may_park,
             first: self.first,
+            durability: self.durability.clone(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::{BatchError, ClaimError};
 use crate::producer::Producer;
 use crate::producer::claim::{Claim, Notifier};
+use crate::producer::durable::make_room;
 use crate::producer::kind::{ProducerKind, sealed};
 use crate::ring::cursor::Counters;
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
@@ -12,6 +13,7 @@ use crate::sequence::Sequence;
 use crate::sync::{thread_mark, thread_number};
 use crate::wait::Look;
 use crate::wait::context::{Inside, is_inside};
+use crate::wait::durability::Durability;
 use crate::wait::signal::{Signal, Signals};
 use std::mem::needs_drop;
 use std::time::Instant;
@@ -79,7 +81,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
                 self.tell_sealed();
                 return Err(ClaimError::Closed);
             }
-            (_, Until::Now) => return Err(ClaimError::Full),
+            (_, Until::Now) => {
+                make_room(&self.durability, &self.ring.core);
+                return Err(ClaimError::Full);
+            }
             (_, Until::Forever) => None,
             (_, Until::Deadline(deadline)) => Some(deadline),
         };
@@ -91,9 +96,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
             ring,
             waiter,
             counters,
+            durability,
             ..
         } = self;
-        let look = || look_for_room(sequencer, &ring.core, least, most);
+        let look = || look_for_room(sequencer, &ring.core, durability, least, most);
         let found = waiter.wait(deadline, counters, look);
         if matches!(found, Some(Err(_))) {
             self.tell_sealed();
@@ -283,12 +289,16 @@ fn put_one<T, K: ProducerKind>(
 pub(super) fn look_for_room<S: Sequencer>(
     sequencer: &mut S,
     core: &Core,
+    durability: &Option<Durability>,
     least: u64,
     most: u64,
 ) -> Look<Result<S::Grant, ClaimError>> {
     match sequencer.reserve(core, least, most) {
         Ok(grant) => Ok(Ok(grant)),
         Err(Refused::Closed) => Ok(Err(ClaimError::Closed)),
-        Err(Refused::Full { behind }) => Err(behind.map(Signal::cursor)),
+        Err(Refused::Full { behind }) => {
+            make_room(durability, core);
+            Err(behind.map(Signal::cursor))
+        }
     }
 }

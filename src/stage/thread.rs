@@ -83,7 +83,7 @@ impl Roster {
         !self.lock().running.is_empty()
     }
 
-    fn fail(&self, failure: Failure) {
+    pub(crate) fn fail(&self, failure: Failure) {
         self.lock().failures.push(failure);
     }
 
@@ -212,17 +212,20 @@ impl Pass<'_> {
 fn flatten<R>(
     outcome: Result<Result<R, StageError>, Box<dyn Any + Send>>,
 ) -> Result<R, StageError> {
-    outcome.unwrap_or_else(|panic| {
-        let text = match panic.downcast_ref::<&str>() {
-            Some(text) => (*text).to_owned(),
-            None => panic
-                .downcast_ref::<String>()
-                .cloned()
-                .unwrap_or_else(|| "a value that is not text".to_owned()),
-        };
-        drop_quietly(panic);
-        Err(format!("panicked: {text}").into())
-    })
+    outcome.unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(panic)).into()))
+}
+
+/// What a panic says.
+pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
+    let text = match panic.downcast_ref::<&str>() {
+        Some(text) => (*text).to_owned(),
+        None => panic
+            .downcast_ref::<String>()
+            .cloned()
+            .unwrap_or_else(|| "a value that is not text".to_owned()),
+    };
+    drop_quietly(panic);
+    text
 }
 
 impl<T: Send + 'static> Job<T> {
