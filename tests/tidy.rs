@@ -22,8 +22,18 @@ const LAYERS: &[(u8, &[&str])] = &[
             "lanes::producer",
         ],
     ),
-    (10, &["topology", "topology::graph", "topology::start"]),
+    (
+        10,
+        &[
+            "topology",
+            "topology::durable",
+            "topology::durable::tests",
+            "topology::graph",
+            "topology::start",
+        ],
+    ),
     (9, &["bus"]),
+    (8, &["recorder"]),
     (
         7,
         &[
@@ -31,6 +41,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "journal::sim",
             "journal::sim::inode",
             "journal::sim::tests",
+            "journal::stub",
             "journal::testing",
             "journal::writer",
         ],
@@ -52,6 +63,7 @@ const LAYERS: &[(u8, &[&str])] = &[
         &[
             "producer",
             "producer::claim",
+            "producer::durable",
             "producer::future",
             "producer::kind",
             "producer::publish",
@@ -77,7 +89,10 @@ const LAYERS: &[(u8, &[&str])] = &[
             "journal::storage",
         ],
     ),
-    (4, &["wait", "wait::context", "wait::signal"]),
+    (
+        4,
+        &["wait", "wait::context", "wait::durability", "wait::signal"],
+    ),
     (
         3,
         &[
@@ -85,6 +100,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "ring::cursor",
             "ring::group",
             "ring::lines",
+            "ring::numbering",
             "ring::prefetch",
             "ring::slots",
             "ring::table",

@@ -10,6 +10,7 @@ pub(crate) mod segment;
 #[cfg(test)]
 pub(crate) mod sim;
 pub(crate) mod storage;
+pub(crate) mod stub;
 #[cfg(test)]
 mod testing;
 pub(crate) mod writer;
