@@ -185,6 +185,7 @@ pub use error::{
     ReadDeadlineError, StageError, TryPublishError, TryReadError,
 };
 pub use journal::codec::{Bytes, Codec, Plain};
+pub use journal::positions::PositionStore;
 pub use lanes::{LaneConsumer, LaneProducer, LaneReadFuture, lanes, lanes_with};
 pub use producer::{Claim, Multi, Producer, ProducerKind, PublishFuture, Single};
 pub use ring::slots::{Access, Exclusive, Shared};

@@ -6,8 +6,11 @@
 
 pub(crate) mod codec;
 pub(crate) mod format;
+pub(crate) mod positions;
+pub(crate) mod retention;
 pub(crate) mod segment;
 pub(crate) mod storage;
+pub(crate) mod supply;
 #[cfg(test)]
 mod testing;
 pub(crate) mod writer;
