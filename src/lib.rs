@@ -188,6 +188,7 @@ pub use error::{
 };
 pub use journal::codec::{Bytes, Codec, Plain};
 pub use journal::stub::Journal;
+pub use journal::positions::PositionStore;
 pub use lanes::{LaneConsumer, LaneProducer, LaneReadFuture, lanes, lanes_with};
 pub use producer::{Claim, Multi, Producer, ProducerKind, PublishFuture, Single};
 pub use ring::slots::{Access, Exclusive, Shared};

@@ -187,7 +187,8 @@ pub(crate) fn payload_crc(salt: u64, payload: &[u8]) -> u32 {
     crc32c::crc32c_append(seed(salt), payload)
 }
 
-fn seed(salt: u64) -> u32 {
+/// What both checksums of a frame begin with.
+pub(crate) fn seed(salt: u64) -> u32 {
     (salt ^ (salt >> 32)) as u32
 }
 

@@ -6,11 +6,14 @@
 
 pub(crate) mod codec;
 pub(crate) mod format;
+pub(crate) mod positions;
+pub(crate) mod retention;
 pub(crate) mod segment;
 #[cfg(test)]
 pub(crate) mod sim;
 pub(crate) mod storage;
 pub(crate) mod stub;
+pub(crate) mod supply;
 #[cfg(test)]
 mod testing;
 pub(crate) mod writer;
