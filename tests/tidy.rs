@@ -24,7 +24,19 @@ const LAYERS: &[(u8, &[&str])] = &[
     ),
     (10, &["topology", "topology::graph", "topology::start"]),
     (9, &["bus"]),
-    (7, &["journal", "journal::testing", "journal::writer"]),
+    (
+        7,
+        &[
+            "journal",
+            "journal::chain",
+            "journal::positions",
+            "journal::retention",
+            "journal::supply",
+            "journal::testing",
+            "journal::writer",
+            "journal::writer::tests",
+        ],
+    ),
     (7, &["stage", "stage::handler", "stage::thread"]),
     (6, &["stats", "stats::latency"]),
     (
