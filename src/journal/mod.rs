@@ -4,6 +4,7 @@
 //! * [`writer`]: the writing end. [`recovery`]: what is in a directory, and what to do about damage. [`replay`]: reading it back.
 //! * [`positions`]: how far named consumers are. [`retention`]: which segments may go.
 
+pub(crate) mod chain;
 pub(crate) mod codec;
 pub(crate) mod format;
 pub(crate) mod positions;
