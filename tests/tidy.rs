@@ -27,6 +27,7 @@ const LAYERS: &[(u8, &[&str])] = &[
         &[
             "topology",
             "topology::durable",
+            "topology::durable::failures",
             "topology::durable::tests",
             "topology::graph",
             "topology::start",
