@@ -30,6 +30,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "topology::durable::failures",
             "topology::durable::tests",
             "topology::graph",
+            "topology::model_sink",
             "topology::start",
         ],
     ),

@@ -1,10 +1,10 @@
 //! How a journal ends, and what follows when it fails.
 
-use super::tests::{Fails, Setup, alone, later, topology, until};
-use crate::Topology;
+use super::tests::{Fails, Setup, alone, later, spawn, topology, until};
 use crate::config::{BusConfig, OnJournalError, SyncPolicy};
 use crate::error::{DurabilityError, Ended, ErrorKind};
 use crate::sequence::Sequence;
+use crate::topology::Topology;
 use crate::wait::durability::{Durability, Level};
 use std::sync::mpsc;
 use std::thread;
@@ -19,7 +19,7 @@ fn waiting_ends_when_the_journal_does() {
     let missing = Sequence::new(there.get() + 1);
     let waits = [Level::Written, Level::Synced].map(|level| {
         let durability = durability.clone();
-        thread::spawn(move || durability.wait(missing, level))
+        spawn(move || durability.wait(missing, level))
     });
     thread::sleep(Duration::from_millis(10));
     drop(producer);
@@ -127,14 +127,14 @@ fn after_a_failure_others_may_go_on_and_those_behind_it_get_what_is_durable() {
         let (_, mut beside) = topology.stage("beside").consumer();
         let (bus, mut producer) = topology.start().unwrap();
         let durability = bus.durability().unwrap();
-        let other = thread::spawn(move || {
+        let other = spawn(move || {
             let mut count = 0;
             while let Ok(batch) = beside.read() {
                 count += batch.len();
             }
             count
         });
-        let behind = thread::spawn(move || {
+        let behind = spawn(move || {
             let mut read = Vec::new();
             loop {
                 match after.read() {

@@ -1,11 +1,14 @@
 //! The journal's stage over a sink that tells what was asked of it, waits where it is told to, and fails where it is told to.
 
 use super::*;
-use crate::config::{BusConfig, OnJournalError, OnPanic};
-use crate::error::{DurabilityError, Ended};
+use crate::bus::Bus;
+use crate::config::{BusConfig, OnJournalError, OnPanic, Wait};
+use crate::error::{DurabilityError, Ended, StageError};
+use crate::producer::{Multi, Producer};
 use crate::sequence::Sequence;
+use crate::stage::{Delivery, Handler};
+use crate::topology::Topology;
 use crate::wait::durability::Level;
-use crate::{Bus, Delivery, Handler, Multi, Producer, StageError, Topology, Wait};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -186,6 +189,12 @@ pub(super) fn alone(
     let (bus, producer) = topology.start().unwrap();
     let durability = bus.durability().unwrap();
     (bus, producer, durability)
+}
+
+pub(super) fn spawn<R: Send + 'static>(
+    body: impl FnOnce() -> R + Send + 'static,
+) -> thread::JoinHandle<R> {
+    (thread::Builder::new().spawn(body)).expect("a thread can be started")
 }
 
 /// A deadline that must not pass.
