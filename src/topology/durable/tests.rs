@@ -42,20 +42,20 @@ pub(super) struct Tape {
 
 impl Tape {
     pub(super) fn hold(&self, is_held: bool) {
-        *self.is_held.lock().unwrap() = is_held;
+        *self.is_held.lock().expect(SOUND) = is_held;
         self.changed.notify_all();
     }
 
     fn note(&self, asked: Asked) {
-        self.asked.lock().unwrap().push(asked);
+        self.asked.lock().expect(SOUND).push(asked);
     }
 
     fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().expect(SOUND).clone()
     }
 
     fn syncs(&self) -> usize {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.lock().expect(SOUND);
         (asked.iter())
             .filter(|asked| matches!(asked, Asked::Sync(_)))
             .count()
@@ -112,8 +112,13 @@ impl Sink for Head {
         {
             return Err(refused());
         }
-        let held = self.tape.is_held.lock().unwrap();
-        drop(self.tape.changed.wait_while(held, |held| *held).unwrap());
+        let held = self.tape.is_held.lock().expect(SOUND);
+        drop(
+            self.tape
+                .changed
+                .wait_while(held, |held| *held)
+                .expect(SOUND),
+        );
         self.synced = self.written;
         self.tape.note(Asked::Sync(self.synced));
         Ok(())
@@ -168,6 +173,8 @@ impl Setup {
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// No test panics while it holds a lock, and each says what is right.
+const SOUND: &str = "it is sound";
 const LAZY: SyncPolicy = SyncPolicy::Interval(HOUR);
 
 pub(super) fn topology(capacity: usize) -> Topology<u64, Multi> {
@@ -176,7 +183,7 @@ pub(super) fn topology(capacity: usize) -> Topology<u64, Multi> {
         wait: Wait::Park,
         ..BusConfig::default()
     };
-    Topology::multi(config, || 0).unwrap()
+    Topology::multi(config, || 0).expect(SOUND)
 }
 
 /// A bus with a journal alone.
@@ -186,8 +193,8 @@ pub(super) fn alone(
 ) -> (Bus<u64>, Producer<u64, Multi>, Durability) {
     let mut topology = topology(capacity);
     setup.add(topology.stage("journal"));
-    let (bus, producer) = topology.start().unwrap();
-    let durability = bus.durability().unwrap();
+    let (bus, producer) = topology.start().expect(SOUND);
+    let durability = bus.durability().expect(SOUND);
     (bus, producer, durability)
 }
 
