@@ -347,6 +347,8 @@ pub mod model {
         topology.take_threads()
     }
 
+    pub use crate::topology::model_sink::{ModelSink, record};
+
     /// [`Topology::start`] of a bus without threads, and without asking the system about cores.
     ///
     /// # Errors

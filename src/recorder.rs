@@ -205,7 +205,7 @@ impl<S: Sink> Progress<S> {
             match consumer.read_unless(self.deadline(), interrupted) {
                 Ok(batch) => self.record(batch)?,
                 Err(Unread::Interrupted) => self.note_when_idle()?,
-                Err(Unread::Ended(_)) => break,
+                Err(Unread::Ended) => break,
             }
             if self.must_sync() {
                 self.sync()?;

@@ -27,8 +27,10 @@ const LAYERS: &[(u8, &[&str])] = &[
         &[
             "topology",
             "topology::durable",
+            "topology::durable::failures",
             "topology::durable::tests",
             "topology::graph",
+            "topology::model_sink",
             "topology::start",
         ],
     ),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// The most slots a ring may have: 2^31, which every `usize` can hold.
 const CAPACITY_MAX: usize = 1 << 31;
-const BATCH_MAX: usize = 1 << 16;
+pub(crate) const BATCH_MAX: usize = 1 << 16;
 const STAGES_MAX: usize = 1024;
 const TAIL_PAUSES_MAX: u32 = 4096;
 

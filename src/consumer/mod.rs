@@ -74,7 +74,7 @@ pub struct Consumer<T, A: Access = Shared> {
 pub(crate) enum Unread {
     /// Something else came up, or the deadline passed.
     Interrupted,
-    Ended(Ended),
+    Ended,
 }
 
 impl<T, A: Access> Consumer<T, A> {
@@ -176,7 +176,10 @@ impl<T, A: Access> Consumer<T, A> {
         };
         match found {
             Some(Ok(Some(readable))) => Ok(self.take(readable)),
-            Some(Err(stop)) => Err(Unread::Ended(self.end(stop))),
+            Some(Err(stop)) => {
+                self.end(stop);
+                Err(Unread::Ended)
+            }
             None | Some(Ok(None)) => Err(Unread::Interrupted),
         }
     }

@@ -1,9 +1,11 @@
 //! The verb that makes a stage a journal's.
 
 #[cfg(all(test, not(loom)))]
+mod failures;
+#[cfg(all(test, not(loom)))]
 mod tests;
 
-use crate::config::SyncPolicy;
+use crate::config::{BATCH_MAX, SyncPolicy};
 use crate::consumer::Consumer;
 use crate::error::{Error, ErrorKind};
 use crate::journal::codec::Codec;
@@ -56,7 +58,7 @@ impl<T: Send + Sync + 'static> StageBuilder<'_, T> {
     /// Records every event in `sink`.
     pub(crate) fn record(mut self, sink: impl Sink<Event = T>, policy: Policy) -> Stage {
         self.begin_numbering(sink.written());
-        self.batch_max = (self.plan.ring.core.capacity() as usize / 4).max(1);
+        self.batch_max = (self.plan.ring.core.capacity() as usize / 4).clamp(1, BATCH_MAX);
         let (stage, reader, waiter) = self.one(false, Runs::Managed);
         let durability = self.durability(stage, policy.sync);
         let consumer = Consumer::new(reader, waiter);

@@ -2,6 +2,8 @@
 
 mod durable;
 mod graph;
+#[cfg(loom)]
+pub mod model_sink;
 mod start;
 
 use crate::config::{BusConfig, OnPanic, Wait, validate_batch_max};
