@@ -1,0 +1,1 @@
+//! Reading, on segments that were built by hand.
