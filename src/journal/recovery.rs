@@ -7,7 +7,7 @@ use crate::config::RecoveryMode;
 use crate::error::Error;
 use crate::journal::Recovered;
 use crate::journal::format::{
-    ALIGN, Content, SEGMENT_HEADER, SegmentHeader, parse_segment_name, segment_name,
+    Content, SEGMENT_HEADER, SegmentHeader, parse_segment_name, segment_name,
 };
 use crate::journal::salvage::salvage;
 use crate::journal::scan::{Frames, Shape, Stop, corrupt, io_error, segment_header};
@@ -303,22 +303,17 @@ fn look_behind(storage: &dyn Storage, survey: &mut Survey, index: usize) -> Resu
     let failed = |error| io_error(storage, &name, "read it", error);
     let file = storage.open(&name, false).map_err(failed)?;
     let mut frames = Frames::new(file, first, salt, survey.shape.event_bytes).map_err(failed)?;
-    let begin = bytes.max(SEGMENT_HEADER as u64);
-    frames.seek(begin);
+    frames.seek(bytes);
     let mut behind = Behind {
         synced: 0,
         frames: false,
         data_end: bytes,
     };
-    if bytes == 0 {
-        behind.data_end = begin.min(found.len); // a damaged header
-    }
     while let Some(header) = frames.find_header(&mut behind.data_end).map_err(failed)? {
         behind.frames = true;
         behind.synced = behind.synced.max(header.synced);
         frames.step();
         behind.data_end = frames.offset();
-        debug_assert_eq!(frames.offset() % ALIGN as u64, 0);
     }
     found.behind = Some(behind);
     Ok(())
@@ -363,7 +358,8 @@ fn decide(storage: &dyn Storage, survey: &mut Survey) -> Result<Decision, Error>
         }
         remove.extend(rest.drain(..=broken));
     };
-    for &index in rest.get(broken..).unwrap_or_default() {
+    // from the one before on: if the last one has no frame, it goes, and that one is cut
+    for &index in rest.get(broken.saturating_sub(1)..).unwrap_or_default() {
         look_behind(storage, survey, index)?;
     }
     Ok(judge(&survey.found, remove, rest, broken, kept_from))
@@ -475,7 +471,9 @@ fn judge(
         // without this file nobody would know where the numbers go on
         return damaged(last, 0, first, why);
     }
-    let cut = rest.split_off(broken + 1);
+    // of a journal that begins above 0, one header stays, to say where the numbers go on
+    let is_needless = found[last].is_empty() && (broken > 0 || first == 0);
+    let cut = rest.split_off(if is_needless { broken } else { broken + 1 });
     Decision::Keep {
         remove,
         keep: rest,
@@ -489,10 +487,14 @@ fn report(survey: &Survey, keep: &[usize], cut: &[usize]) -> Recovery {
     let kept = || keep.iter().map(found);
     let last = kept().next_back();
     let next = last.map_or(0, |last| last.segment.end);
-    let used = |found: &Found| found.segment.bytes.max(SEGMENT_HEADER as u64);
-    let bytes = last.map_or(0, |last| last.data_end().saturating_sub(used(last)))
-        + cut.iter().map(|index| found(index).data_end()).sum::<u64>();
-    let is_cut = bytes > 0 || !cut.is_empty() || last.is_some_and(|last| last.header.is_err());
+    let header = SEGMENT_HEADER as u64;
+    let of_cut = |found: &Found| match found.is_empty() && found.header.is_ok() {
+        true => found.data_end() - header,
+        false => found.data_end(),
+    };
+    let bytes = last.map_or(0, |last| last.data_end() - last.segment.bytes)
+        + cut.iter().map(|index| of_cut(found(index))).sum::<u64>();
+    let begin = last.or(cut.first().map(found)).filter(|_| bytes > 0);
     Recovery {
         first: Sequence::new(kept().next().map_or(0, |first| first.segment.first)),
         next: Sequence::new(next),
@@ -501,9 +503,9 @@ fn report(survey: &Survey, keep: &[usize], cut: &[usize]) -> Recovery {
             .filter(|found| !found.is_empty())
             .map(|found| found.segment.bytes)
             .sum(),
-        cut: last.filter(|_| is_cut).map(|last| Cut {
-            segment: last.segment.name(),
-            offset: last.segment.bytes,
+        cut: begin.map(|begin| Cut {
+            segment: begin.segment.name(),
+            offset: begin.segment.bytes,
             sequence: Sequence::new(next),
             bytes,
         }),
@@ -534,18 +536,12 @@ fn clean(
     gone.extend(names(removed));
     gone.extend(names(cut).into_iter().rev());
     remove(storage, &gone)?;
-    let mut kept: Vec<&Found> = keep.iter().map(|index| &survey.found[*index]).collect();
-    if let Some(last) = kept.last() {
+    let kept: Vec<&Found> = keep.iter().map(|index| &survey.found[*index]).collect();
+    if let Some(last) = kept.last().filter(|last| last.len > last.segment.bytes) {
         let name = last.segment.name();
-        if last.is_empty() && (kept.len() > 1 || last.segment.first == 0) {
-            remove(storage, &[name])?;
-            kept.pop();
-        } else if last.len > last.segment.bytes {
-            let file = storage
-                .open(&name, true)
-                .and_then(|file| file.truncate(last.segment.bytes));
-            file.map_err(|error| io_error(storage, &name, "cut it", error))?;
-        }
+        let file = storage.open(&name, true);
+        let cut = file.and_then(|file| file.truncate(last.segment.bytes));
+        cut.map_err(|error| io_error(storage, &name, "cut it", error))?;
     }
     for found in &kept {
         let name = found.segment.name();
