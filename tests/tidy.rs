@@ -28,6 +28,7 @@ const LAYERS: &[(u8, &[&str])] = &[
         7,
         &[
             "journal",
+            "journal::decision",
             "journal::inspect",
             "journal::reader",
             "journal::recovery",

@@ -1,10 +1,12 @@
 //! The journal: events in segment files. It knows nothing of rings and topologies.
 //!
 //! * [`format`]: the bytes, pure; [`codec`]: events as bytes; [`storage`]: what is asked of a file system; [`segment`]: a file of frames.
-//! * [`writer`]: the writing end. [`scan`]: frames out of a file. [`recovery`], [`salvage`]: what is in a directory, and what to do about damage.
+//! * [`writer`]: the writing end. [`scan`]: frames out of a file. [`recovery`], [`decision`], [`salvage`]: what is in a directory,
+//!   and what to do about damage.
 //! * [`replay`], [`reader`], [`inspect`]: reading it back: as its owner, beside it, without its codec.
 
 pub(crate) mod codec;
+pub(crate) mod decision;
 pub(crate) mod format;
 pub(crate) mod inspect;
 pub(crate) mod reader;

@@ -6,16 +6,16 @@
 use crate::config::RecoveryMode;
 use crate::error::Error;
 use crate::journal::Recovered;
-use crate::journal::format::{
-    Content, SEGMENT_HEADER, SegmentHeader, parse_segment_name, segment_name,
+use crate::journal::decision::{
+    Behind, Damage, Decision, Found, first_break, is_left_by_retention, judge, without_husks,
 };
+use crate::journal::format::{Content, SEGMENT_HEADER, parse_segment_name, segment_name};
 use crate::journal::salvage::salvage;
 use crate::journal::scan::{Frames, Shape, Stop, corrupt, io_error, segment_header};
 use crate::journal::segment::Segment;
 use crate::journal::storage::Storage;
 use crate::sequence::{Sequence, SequenceRange};
 use std::hash::{BuildHasher, RandomState};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// What opening a journal found and did.
@@ -68,57 +68,6 @@ pub struct Cut {
     pub bytes: u64,
 }
 
-/// A segment as it was found.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
-    /// Up to the first place where no frame begins; without a whole header: no bytes.
-    pub(crate) segment: Segment,
-    pub(crate) header: Result<SegmentHeader, &'static str>,
-    /// Bytes of the file.
-    pub(crate) len: u64,
-    /// The highest `synced` in these frames.
-    pub(crate) synced: u64,
-    pub(crate) stop: Stop,
-    pub(crate) lost: Vec<Range<u64>>,
-    pub(crate) behind: Option<Behind>,
-}
-
-/// What is behind the first place where no frame begins.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Behind {
-    /// The highest `synced` in a frame's header, and whether there is one.
-    pub(crate) synced: u64,
-    pub(crate) frames: bool,
-    /// Behind the last byte that is not zero.
-    pub(crate) data_end: u64,
-}
-
-impl Found {
-    /// No frame begins where the first should.
-    fn is_empty(&self) -> bool {
-        self.segment.end == self.segment.first
-    }
-
-    /// Neither is there one behind.
-    fn is_husk(&self) -> bool {
-        self.is_empty() && self.behind.is_some_and(|behind| !behind.frames)
-    }
-
-    fn kept_from(&self) -> u64 {
-        self.header.map_or(0, |header| header.kept_from)
-    }
-
-    fn synced(&self) -> u64 {
-        self.synced
-            .max(self.behind.map_or(0, |behind| behind.synced))
-    }
-
-    fn data_end(&self) -> u64 {
-        let behind = self.behind.map_or(0, |behind| behind.data_end);
-        behind.max(self.segment.bytes)
-    }
-}
-
 /// All of a directory.
 pub(crate) struct Survey {
     /// By first sequence.
@@ -127,28 +76,6 @@ pub(crate) struct Survey {
     unfinished: Vec<String>,
     ignored: Vec<String>,
     pub(crate) shape: Shape,
-}
-
-/// What to do. Indices are those of the survey.
-#[derive(Debug, PartialEq, Eq)]
-enum Decision {
-    Keep {
-        /// What retention left behind, and empty doubles.
-        remove: Vec<usize>,
-        /// The journal: each begins where the one before it ends.
-        keep: Vec<usize>,
-        /// Behind the last one's frames, nothing was ever reported durable.
-        cut: Vec<usize>,
-    },
-    Corrupt(Damage),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Damage {
-    index: usize,
-    offset: u64,
-    sequence: u64,
-    why: String,
 }
 
 /// Makes the directory a journal whose every frame is whole and durable, or says why it is none.
@@ -363,122 +290,6 @@ fn decide(storage: &dyn Storage, survey: &mut Survey) -> Result<Decision, Error>
         look_behind(storage, survey, index)?;
     }
     Ok(judge(&survey.found, remove, rest, broken, kept_from))
-}
-
-/// Separates segments without any frame from others that begin with the same sequence: one that was made and never used.
-fn without_husks(found: &[Found]) -> (Vec<usize>, Vec<usize>) {
-    let (mut husks, mut rest): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
-    for (index, this) in found.iter().enumerate() {
-        let before = rest.last().map(|before| &found[*before]);
-        if before.is_some_and(|before| before.segment.first == this.segment.first) {
-            if this.is_husk() {
-                husks.push(index);
-                continue;
-            }
-            if before.is_some_and(Found::is_husk) {
-                husks.extend(rest.pop());
-            }
-        }
-        rest.push(index);
-    }
-    (husks, rest)
-}
-
-/// Which of `rest` is the last that the one after it does not continue.
-fn first_break(found: &[Found], rest: &[usize]) -> usize {
-    let continues = |pair: &[usize]| {
-        let [before, after] = [pair[0], pair[1]].map(|index| &found[index].segment);
-        before.end == after.first && before.end > before.first
-    };
-    let broken = rest.windows(2).position(|pair| !continues(pair));
-    broken.unwrap_or(rest.len().saturating_sub(1))
-}
-
-/// Segments up to the break are all below `kept_from`: retention removed what is missing, and the system forgot some of the removals.
-fn is_left_by_retention(found: &[Found], rest: &[usize], broken: usize, kept_from: u64) -> bool {
-    let this = &found[rest[broken]];
-    let next = rest.get(broken + 1).map(|index| &found[*index].segment);
-    let frames = this.behind.is_none_or(|behind| behind.frames);
-    next.is_some_and(|next| this.segment.end < next.first && next.first <= kept_from) && !frames
-}
-
-/// The rule. `rest` up to `broken` is a chain of segments; what is behind was looked at.
-fn judge(
-    found: &[Found],
-    remove: Vec<usize>,
-    mut rest: Vec<usize>,
-    broken: usize,
-    kept_from: u64,
-) -> Decision {
-    let mut ids = found
-        .iter()
-        .enumerate()
-        .filter_map(|(index, found)| Some((index, found.header.ok()?.journal)));
-    let damaged = |index: usize, offset, sequence, why: String| {
-        Decision::Corrupt(Damage {
-            index,
-            offset,
-            sequence,
-            why,
-        })
-    };
-    if let Some((_, id)) = ids.next()
-        && let Some((index, _)) = ids.find(|(_, other)| *other != id)
-    {
-        return damaged(
-            index,
-            16,
-            found[index].segment.first,
-            "it is of another journal".into(),
-        );
-    }
-    let (Some(&start), Some(&last)) = (rest.first(), rest.get(broken)) else {
-        return Decision::Keep {
-            remove,
-            keep: rest,
-            cut: Vec::new(),
-        };
-    };
-    let first = found[start].segment.first;
-    if first > kept_from {
-        let why = format!(
-            "the first segment begins here, and those before it, from sequence {kept_from} on, are missing"
-        );
-        return damaged(start, 0, first, why);
-    }
-    let Found {
-        segment,
-        header,
-        stop,
-        ..
-    } = &found[last];
-    let why = header.err().map_or_else(|| stop.to_string(), String::from);
-    let next = rest.get(broken + 1).map(|index| &found[*index].segment);
-    if let Some(next) = next.filter(|next| next.first < segment.end || next.first == segment.first)
-    {
-        let why = format!("{} holds this sequence too", segment.name());
-        return damaged(rest[broken + 1], 0, next.first, why);
-    }
-    let synced = found.iter().map(Found::synced).max().unwrap_or(0);
-    if segment.end < synced {
-        let missing = next.map_or(String::new(), |next| {
-            format!(", and the next segment begins with {}", next.first)
-        });
-        let why = format!("{why}{missing}; everything below {synced} had been durable");
-        return damaged(last, segment.bytes, segment.end, why);
-    }
-    if header.is_err() && last == start && first > 0 {
-        // without this file nobody would know where the numbers go on
-        return damaged(last, 0, first, why);
-    }
-    // of a journal that begins above 0, one header stays, to say where the numbers go on
-    let is_needless = found[last].is_empty() && (broken > 0 || first == 0);
-    let cut = rest.split_off(if is_needless { broken } else { broken + 1 });
-    Decision::Keep {
-        remove,
-        keep: rest,
-        cut,
-    }
 }
 
 /// What is said about it. `cut` are the segments to be removed behind the last one of `keep`.

@@ -4,11 +4,12 @@
 //! both, which is an overlap: opening refuses, and salvaging again takes each sequence once.
 
 use crate::error::Error;
+use crate::journal::decision::Found;
 use crate::journal::format::{
     ALIGN, Content, FRAME_HEADER, FrameHeader, SEGMENT_HEADER, SegmentHeader, payload_crc,
     segment_name,
 };
-use crate::journal::recovery::{Found, Survey, random, sync_directory};
+use crate::journal::recovery::{Survey, random, sync_directory};
 use crate::journal::scan::{Frames, io_error};
 use crate::journal::storage::{File, Storage, write_all};
 use std::sync::Arc;
