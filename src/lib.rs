@@ -186,9 +186,13 @@ pub use error::{
     BatchError, ClaimError, DurabilityError, Ended, Error, ErrorKind, PublishDeadlineError,
     PublishError, ReadDeadlineError, StageError, TryPublishError, TryReadError,
 };
+pub use journal::Journal;
 pub use journal::codec::{Bytes, Codec, Plain};
-pub use journal::stub::Journal;
+pub use journal::inspect::{FrameInfo, FrameKind, FrameWalk, Inspection, SegmentInfo};
 pub use journal::positions::PositionStore;
+pub use journal::reader::{JournalReader, Tail};
+pub use journal::recovery::{Cut, Recovery};
+pub use journal::replay::{Record, Replay};
 pub use lanes::{LaneConsumer, LaneProducer, LaneReadFuture, lanes, lanes_with};
 pub use producer::{Claim, Multi, Producer, ProducerKind, PublishFuture, Single};
 pub use ring::slots::{Access, Exclusive, Shared};

@@ -13,8 +13,8 @@
 use crate::config::{OnJournalError, SyncPolicy};
 use crate::consumer::{Batch, Consumer, Unread};
 use crate::error::{Error, ErrorKind};
+use crate::journal::Parts;
 use crate::journal::codec::Codec;
-use crate::journal::writer::Writer;
 use crate::ring::cursor::Counters;
 use crate::ring::walk::Numbered;
 use crate::stage::{Failure, Job, panic_text};
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 /// notes what those before it did.
 const IDLE: Duration = Duration::from_millis(10);
 
-/// Where events are recorded: a journal's [`Writer`], whose methods these are.
+/// Where events are recorded: a journal's writer, whose methods these are.
 pub(crate) trait Sink: Send + 'static {
     type Event: Send + Sync + 'static;
 
@@ -40,35 +40,35 @@ pub(crate) trait Sink: Send + 'static {
     fn note_synced(&mut self) -> Result<(), Error>;
 }
 
-impl<C: Codec> Sink for Writer<C>
+impl<C: Codec> Sink for Parts<C>
 where
     C::Event: Send + Sync + 'static,
 {
     type Event = C::Event;
 
     fn written(&self) -> u64 {
-        Self::written(self)
+        self.writer.written()
     }
 
     fn synced(&self) -> u64 {
-        Self::synced(self)
+        self.writer.synced()
     }
 
     #[inline]
     fn record(&mut self, sequence: u64, event: &C::Event) -> Result<(), Error> {
-        Self::record(self, sequence, event)
+        self.writer.record(sequence, event)
     }
 
     fn flush(&mut self, below: u64) -> Result<(), Error> {
-        Self::flush(self, below)
+        self.writer.flush(below)
     }
 
     fn sync(&mut self) -> Result<(), Error> {
-        Self::sync(self)
+        self.writer.sync()
     }
 
     fn note_synced(&mut self) -> Result<(), Error> {
-        Self::note_synced(self)
+        self.writer.note_synced()
     }
 }
 

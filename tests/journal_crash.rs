@@ -6,9 +6,7 @@ mod common;
 
 use common::journal::{Process, Scratch, arguments, event, lives, say};
 use common::{Random, limited, seeded, within};
-use ringway::{
-    BusConfig, Bytes, Journal, JournalConfig, Level, SyncPolicy, Topology,
-};
+use ringway::{BusConfig, Bytes, Journal, JournalConfig, Level, SyncPolicy, Topology};
 use std::env;
 use std::path::Path;
 use std::thread;
@@ -22,7 +20,10 @@ const LIVES: u64 = 10;
 fn kind(kind: u64) -> (JournalConfig, Level) {
     let (sync, level) = match kind {
         0 => (SyncPolicy::EveryBatch, Level::Synced),
-        1 => (SyncPolicy::Interval(Duration::from_millis(1)), Level::Synced),
+        1 => (
+            SyncPolicy::Interval(Duration::from_millis(1)),
+            Level::Synced,
+        ),
         2 => (SyncPolicy::Never, Level::Synced),
         _ => (SyncPolicy::Never, Level::Written),
     };
@@ -83,15 +84,26 @@ fn lives_of_one(directory: &Path, kills: u64, random: &mut Random) -> usize {
         assert_eq!(process.line().as_deref(), Some("opens"));
         thread::sleep(Duration::from_micros(random.below(micros)));
         let said = process.kill();
-        let confirmed = said.last().map_or(0, |line| line.parse().expect("a number"));
+        let confirmed = said
+            .last()
+            .map_or(0, |line| line.parse().expect("a number"));
         let found = lives(directory, &config).unwrap_or_else(|error| {
-            panic!("life {life} of a journal of kind {of} in {}: {error}", directory.display())
+            panic!(
+                "life {life} of a journal of kind {of} in {}: {error}",
+                directory.display()
+            )
         });
         let there = found.len();
-        assert!(there >= confirmed, "{confirmed} were confirmed, {there} are there");
+        assert!(
+            there >= confirmed,
+            "{confirmed} were confirmed, {there} are there"
+        );
         assert!(found.starts_with(&known), "what was there has changed");
         let new = &found[known.len()..];
-        assert!(new.iter().all(|of| *of == life), "what was cut came back: {new:?}");
+        assert!(
+            new.iter().all(|of| *of == life),
+            "what was cut came back: {new:?}"
+        );
         known = found;
     }
     known.len()
@@ -102,7 +114,9 @@ fn what_was_confirmed_survives_a_kill() {
     if arguments().is_some() {
         return;
     }
-    let kills = env::var("RINGWAY_KILLS").ok().and_then(|kills| kills.parse().ok());
+    let kills = env::var("RINGWAY_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok());
     let kills: u64 = kills.unwrap_or(KILLS);
     let limit = Duration::from_secs(60 + kills);
     within(limit, move || {
@@ -115,7 +129,10 @@ fn what_was_confirmed_survives_a_kill() {
                 events += lives_of_one(&scratch.path().join("journal"), kills, &mut random);
                 left -= kills;
             }
-            assert!(events > 0, "every process was killed before it did anything");
+            assert!(
+                events > 0,
+                "every process was killed before it did anything"
+            );
         });
     });
 }
@@ -130,14 +147,25 @@ fn a_journal_that_lost_its_end_is_noticed() {
         let scratch = Scratch::new("noticed");
         let process = Process::start("child", &[&scratch.path().display(), &0, &0, &1]);
         while process.line().is_some_and(|line| line != "20") {}
-        let confirmed: usize = process.kill().last().map_or(20, |line| line.parse().expect("a number"));
+        let confirmed: usize = process
+            .kill()
+            .last()
+            .map_or(20, |line| line.parse().expect("a number"));
         let (config, _) = kind(0);
         assert!(lives(scratch.path(), &config).expect("it opens").len() >= confirmed);
         let files = std::fs::read_dir(scratch.path()).expect("it is there");
-        let mut files: Vec<_> = files.map(|entry| entry.expect("it is there").path()).collect();
-        files.retain(|path| path.extension().is_some_and(|extension| extension == "segment"));
+        let mut files: Vec<_> = files
+            .map(|entry| entry.expect("it is there").path())
+            .collect();
+        files.retain(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "segment")
+        });
         files.sort();
-        let first = std::fs::File::options().write(true).open(&files[0]).expect("it opens");
+        let first = std::fs::File::options()
+            .write(true)
+            .open(&files[0])
+            .expect("it opens");
         first.set_len(500).expect("it is cut");
         let lost = lives(scratch.path(), &config);
         assert!(lost.is_err(), "{lost:?}");

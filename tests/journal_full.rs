@@ -5,7 +5,8 @@ mod common;
 use common::journal::{Process, Scratch, arguments, event, lives, say};
 use common::limited;
 use ringway::{
-    BusConfig, Bytes, ErrorKind, Journal, JournalConfig, Level, OnJournalError, Sequence, SyncPolicy, Topology,
+    BusConfig, Bytes, ErrorKind, Journal, JournalConfig, Level, OnJournalError, Sequence,
+    SyncPolicy, Topology,
 };
 use std::fs;
 use std::path::Path;
@@ -34,12 +35,21 @@ struct Outcome {
 }
 
 /// Publishes and waits until `most` events are there, or the journal fails; checks what the bus does then.
-fn write(path: &Path, config: &JournalConfig, life: u64, most: u64, mut at: impl FnMut(u64)) -> Outcome {
+fn write(
+    path: &Path,
+    config: &JournalConfig,
+    life: u64,
+    most: u64,
+    mut at: impl FnMut(u64),
+) -> Outcome {
     let journal = match Journal::open(path, config.clone(), Bytes) {
         Ok(journal) => journal,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::JournalIo, "{error}");
-            return Outcome { confirmed: 0, error: Some(error.to_string()) };
+            return Outcome {
+                confirmed: 0,
+                error: Some(error.to_string()),
+            };
         }
     };
     let first = journal.next().get();
@@ -50,19 +60,30 @@ fn write(path: &Path, config: &JournalConfig, life: u64, most: u64, mut at: impl
     };
     let mut topology = Topology::single(bus, Vec::new).expect("it is valid");
     let durable = topology.stage("journal").journal(journal);
-    let (saved, seen) = (Arc::new(AtomicU64::new(first)), Arc::new(AtomicU64::new(first)));
+    let (saved, seen) = (
+        Arc::new(AtomicU64::new(first)),
+        Arc::new(AtomicU64::new(first)),
+    );
     let [behind, beside] = [saved.clone(), seen.clone()];
     let reach = |cursor: Arc<AtomicU64>| {
-        move |_: &Vec<u8>, at: ringway::Delivery| cursor.store(at.sequence.get() + 1, Ordering::SeqCst)
+        move |_: &Vec<u8>, at: ringway::Delivery| {
+            cursor.store(at.sequence.get() + 1, Ordering::SeqCst)
+        }
     };
-    topology.stage("behind").after([durable]).handle(reach(behind));
+    topology
+        .stage("behind")
+        .after([durable])
+        .handle(reach(behind));
     topology.stage("beside").handle(reach(beside));
     let started = topology.start();
     let (bus, mut producer) = match started {
         Ok(started) => started,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::JournalIo, "{error}");
-            return Outcome { confirmed: first, error: Some(error.to_string()) };
+            return Outcome {
+                confirmed: first,
+                error: Some(error.to_string()),
+            };
         }
     };
     let durability = bus.durability().expect("it has a journal");
@@ -82,22 +103,40 @@ fn write(path: &Path, config: &JournalConfig, life: u64, most: u64, mut at: impl
     if failed && config.on_error == OnJournalError::Continue {
         // it goes on, and nothing more is durable
         for number in confirmed + 1..confirmed + 200 {
-            let sequence = producer.publish(event(number, life)).expect("the bus goes on");
-            producer.wait_durable(sequence, Level::Synced).expect_err("nothing is durable any more");
+            let sequence = producer
+                .publish(event(number, life))
+                .expect("the bus goes on");
+            producer
+                .wait_durable(sequence, Level::Synced)
+                .expect_err("nothing is durable any more");
             assert_eq!(sequence.get(), number);
         }
     }
-    assert_eq!(durability.synced(), Sequence::new(confirmed), "the watermark stays");
+    assert_eq!(
+        durability.synced(),
+        Sequence::new(confirmed),
+        "the watermark stays"
+    );
     drop(producer);
     let ended = bus.shutdown();
     if failed && config.on_error == OnJournalError::Continue {
-        assert_eq!(seen.load(Ordering::SeqCst), confirmed + 200, "those beside it see everything");
+        assert_eq!(
+            seen.load(Ordering::SeqCst),
+            confirmed + 200,
+            "those beside it see everything"
+        );
     }
     let saved = saved.load(Ordering::SeqCst);
     // without a policy that syncs, those behind it see what is written
     let ahead = u64::from(failed && config.sync == SyncPolicy::Never);
-    assert!(saved <= confirmed + ahead, "{saved} events were seen behind the journal, {confirmed} are durable");
-    assert!(failed || saved == confirmed, "{saved} of {confirmed} were seen behind the journal");
+    assert!(
+        saved <= confirmed + ahead,
+        "{saved} events were seen behind the journal, {confirmed} are durable"
+    );
+    assert!(
+        failed || saved == confirmed,
+        "{saved} of {confirmed} were seen behind the journal"
+    );
     let error = ended.err().map(|error| {
         assert_eq!(error.kind(), ErrorKind::JournalIo, "{error}");
         error.to_string()
@@ -110,7 +149,10 @@ fn write(path: &Path, config: &JournalConfig, life: u64, most: u64, mut at: impl
 fn check_restart(path: &Path, config: &JournalConfig, confirmed: u64) {
     let found = lives(path, config).expect("it opens");
     let there = found.len() as u64;
-    assert!(there >= confirmed, "{confirmed} were confirmed, {there} are there");
+    assert!(
+        there >= confirmed,
+        "{confirmed} were confirmed, {there} are there"
+    );
     let life = found.last().map_or(0, |life| life + 1);
     let outcome = write(path, config, life, there + 100, |_| {});
     assert_eq!((outcome.confirmed, outcome.error), (there + 100, None));
@@ -120,7 +162,10 @@ fn check_restart(path: &Path, config: &JournalConfig, confirmed: u64) {
 
 /// The text says which file, where in it, and which event.
 fn check_text(error: &str, path: &Path) {
-    assert!(error.contains(&path.display().to_string()), "no file in: {error}");
+    assert!(
+        error.contains(&path.display().to_string()),
+        "no file in: {error}"
+    );
     for word in ["offset", "sequence"] {
         assert!(error.contains(word), "no {word} in: {error}");
     }
@@ -141,7 +186,10 @@ fn child() {
     let (sync, on_error): (u64, u64) = (number(sync), number(on_error));
     let (limit, limited_at) = (number(limit), number(limited_at));
     let set = |bytes| {
-        let limit = Rlimit { current: Some(bytes), maximum: None };
+        let limit = Rlimit {
+            current: Some(bytes),
+            maximum: None,
+        };
         setrlimit(Resource::Fsize, limit).expect("it may be lowered");
     };
     if limited_at == 0 {
@@ -152,7 +200,13 @@ fn child() {
             set(limit);
         }
     };
-    let outcome = write(Path::new(path), &config(sync as usize, on_error as usize), 0, 5_000, at);
+    let outcome = write(
+        Path::new(path),
+        &config(sync as usize, on_error as usize),
+        0,
+        5_000,
+        at,
+    );
     say(outcome.confirmed);
     say(outcome.error.unwrap_or_default().replace('\n', " "));
 }
@@ -163,7 +217,13 @@ fn limit_files(sync: usize, on_error: usize, limit: u64, limited_at: u64) {
     let process = Process::start_ignoring(
         "XFSZ",
         "child",
-        &[&scratch.path().display(), &sync, &on_error, &limit, &limited_at],
+        &[
+            &scratch.path().display(),
+            &sync,
+            &on_error,
+            &limit,
+            &limited_at,
+        ],
     );
     let said = process.finish();
     let [confirmed, error] = &said[..] else {
@@ -174,7 +234,10 @@ fn limit_files(sync: usize, on_error: usize, limit: u64, limited_at: u64) {
     if limited_at > 0 {
         check_text(error, scratch.path());
     } else {
-        assert!(error.contains(&scratch.path().display().to_string()), "no file in: {error}");
+        assert!(
+            error.contains(&scratch.path().display().to_string()),
+            "no file in: {error}"
+        );
     }
     check_restart(scratch.path(), &config(sync, on_error), confirmed);
 }
@@ -221,7 +284,8 @@ impl<'a> Mounted<'a> {
             .args(["-t", "tmpfs", "-o", "size=384k", "tmpfs"])
             .arg(path)
             .output();
-        done.is_ok_and(|output| output.status.success()).then_some(Self(path))
+        done.is_ok_and(|output| output.status.success())
+            .then_some(Self(path))
     }
 }
 
@@ -252,7 +316,11 @@ fn a_file_system_that_fills_up() {
                 let outcome = write(&path, &config, 0, 5_000, |_| {});
                 let error = outcome.error.expect("it fills up");
                 check_text(&error, &path);
-                assert!(outcome.confirmed > 100, "{} events, then {error}", outcome.confirmed);
+                assert!(
+                    outcome.confirmed > 100,
+                    "{} events, then {error}",
+                    outcome.confirmed
+                );
                 fs::remove_file(ballast).expect("it is there");
                 check_restart(&path, &config, outcome.confirmed);
             }

@@ -8,8 +8,8 @@ mod tests;
 use crate::config::{BATCH_MAX, SyncPolicy};
 use crate::consumer::Consumer;
 use crate::error::{Error, ErrorKind};
+use crate::journal::Journal;
 use crate::journal::codec::Codec;
-use crate::journal::stub::Journal;
 use crate::recorder::{Policy, Recorder, Sink};
 use crate::ring::numbering::Numbering;
 use crate::topology::{Runs, Stage, StageBuilder};
@@ -40,19 +40,13 @@ impl<T: Send + Sync + 'static> StageBuilder<'_, T> {
     /// # let _ = std::fs::remove_dir_all(path);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn journal<C: Codec<Event = T>>(mut self, journal: Journal<C>) -> Stage {
-        let config = journal.config();
+    pub fn journal<C: Codec<Event = T>>(self, journal: Journal<C>) -> Stage {
+        let parts = journal.into_parts();
         let policy = Policy {
-            sync: config.sync,
-            on_error: config.on_error,
+            sync: parts.config.sync,
+            on_error: parts.config.on_error,
         };
-        match journal.into_writer() {
-            Ok(writer) => self.record(writer, policy),
-            Err(error) => {
-                self.plan.note(error.with_stage(&self.name));
-                self.register(1, false, false, Runs::Managed).0
-            }
-        }
+        self.record(parts, policy)
     }
 
     /// Records every event in `sink`.

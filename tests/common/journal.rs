@@ -108,7 +108,9 @@ impl Process {
     pub(crate) fn start_ignoring(signal: &str, name: &str, arguments: &[&dyn Display]) -> Self {
         let mut command = Command::new("sh");
         let program = env::current_exe().expect("it has a name");
-        command.args(["-c", &format!("trap '' {signal}; exec \"$0\" \"$@\"")]).arg(program);
+        command
+            .args(["-c", &format!("trap '' {signal}; exec \"$0\" \"$@\"")])
+            .arg(program);
         Self::run(command, name, arguments)
     }
 
@@ -133,7 +135,9 @@ impl Process {
                 }
             }
         };
-        let reader = thread::Builder::new().spawn(read).expect("a thread can be started");
+        let reader = thread::Builder::new()
+            .spawn(read)
+            .expect("a thread can be started");
         Self {
             child,
             lines,
