@@ -111,17 +111,24 @@ pub(crate) fn first_break(found: &[Found], rest: &[usize]) -> usize {
     broken.unwrap_or(rest.len().saturating_sub(1))
 }
 
-/// Segments up to the break are all below `kept_from`: retention removed what is missing, and the system forgot some of the removals.
-pub(crate) fn is_left_by_retention(
-    found: &[Found],
-    rest: &[usize],
-    broken: usize,
-    kept_from: u64,
-) -> bool {
+/// What the headers of this chain say need not be there.
+fn kept_from(found: &[Found], chain: &[usize]) -> u64 {
+    let kept = chain.iter().map(|index| found[*index].kept_from());
+    kept.max().unwrap_or(0)
+}
+
+/// Segments up to the break may be missing: retention removed what is missing, and the system forgot some of the removals. Nothing is removed
+/// before the header that allows it is durable, with all that is before it: so what follows is a chain up to that header.
+/// A header that only happens to be there, of an end that was never synced, says nothing.
+pub(crate) fn is_left_by_retention(found: &[Found], rest: &[usize], broken: usize) -> bool {
     let this = &found[rest[broken]];
-    let next = rest.get(broken + 1).map(|index| &found[*index].segment);
+    let Some(rest @ [next, ..]) = rest.get(broken + 1..) else {
+        return false;
+    };
+    let next = &found[*next].segment;
+    let kept_from = kept_from(found, &rest[..=first_break(found, rest)]);
     let frames = this.behind.is_none_or(|behind| behind.frames);
-    next.is_some_and(|next| this.segment.end < next.first && next.first <= kept_from) && !frames
+    this.segment.end < next.first && next.first <= kept_from && !frames
 }
 
 /// The rule. `rest` up to `broken` is a chain of segments; what is behind was looked at.
@@ -130,7 +137,6 @@ pub(crate) fn judge(
     remove: Vec<usize>,
     mut rest: Vec<usize>,
     broken: usize,
-    kept_from: u64,
 ) -> Decision {
     let mut ids = found
         .iter()
@@ -162,6 +168,7 @@ pub(crate) fn judge(
         };
     };
     let first = found[start].segment.first;
+    let kept_from = kept_from(found, &rest[..=broken]);
     if first > kept_from {
         let why = format!(
             "the first segment begins here, and those before it, from sequence {kept_from} on, are missing"
@@ -193,8 +200,8 @@ pub(crate) fn judge(
         // without this file nobody would know where the numbers go on
         return damaged(last, 0, first, why);
     }
-    // of a journal that begins above 0, one header stays, to say where the numbers go on
-    let is_needless = found[last].is_empty() && (broken > 0 || first == 0);
+    // one header stays to say that what is missing before the first segment was removed, and where the numbers go on
+    let is_needless = found[last].is_empty() && first <= self::kept_from(found, &rest[..broken]);
     let cut = rest.split_off(if is_needless { broken } else { broken + 1 });
     Decision::Keep {
         remove,

@@ -273,14 +273,13 @@ fn decide(storage: &dyn Storage, survey: &mut Survey) -> Result<Decision, Error>
         look_behind(storage, survey, index)?;
     }
     let (mut remove, mut rest) = without_husks(&survey.found);
-    let kept_from = kept_from(survey);
     let broken = loop {
         let broken = first_break(&survey.found, &rest);
         let Some(&last) = rest.get(broken) else {
             break broken;
         };
         look_behind(storage, survey, last)?;
-        if !is_left_by_retention(&survey.found, &rest, broken, kept_from) {
+        if !is_left_by_retention(&survey.found, &rest, broken) {
             break broken;
         }
         remove.extend(rest.drain(..=broken));
@@ -289,7 +288,7 @@ fn decide(storage: &dyn Storage, survey: &mut Survey) -> Result<Decision, Error>
     for &index in rest.get(broken.saturating_sub(1)..).unwrap_or_default() {
         look_behind(storage, survey, index)?;
     }
-    Ok(judge(&survey.found, remove, rest, broken, kept_from))
+    Ok(judge(&survey.found, remove, rest, broken))
 }
 
 /// What is said about it. `cut` are the segments to be removed behind the last one of `keep`.

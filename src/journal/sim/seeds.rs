@@ -23,6 +23,7 @@ use crate::journal::format::{
 use crate::journal::recovery;
 use crate::journal::storage::Storage;
 use crate::journal::writer::Writer;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -175,6 +176,16 @@ impl World {
     fn try_recover(&self) -> Result<Recovered, Error> {
         let storage: Arc<dyn Storage> = Arc::new(self.storage.clone());
         let mode = self.config.recovery;
+        if one().is_some() {
+            eprintln!(
+                "life {}: {:#?} synced {} written {} recorded {}",
+                self.life,
+                self.listing(),
+                self.synced,
+                self.written,
+                self.recorded.len()
+            );
+        }
         recovery::recover(&storage, Bytes.id(), Bytes.event_bytes(), mode)
             .map(|(recovered, _)| recovered)
     }
@@ -361,20 +372,41 @@ fn read(storage: &SimStorage, recovered: &Recovered) -> (Vec<(u64, Entry)>, u64)
     (entries, kept_from)
 }
 
+fn one() -> Option<u64> {
+    variable("RINGWAY_SEED")
+}
+
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+/// Runs a seed; the text of what was wrong.
+fn failure(seed: u64) -> Option<String> {
+    let life = AssertUnwindSafe(|| World::new(seed).run());
+    let panic = catch_unwind(life).err()?;
+    let text = match panic.downcast_ref::<&str>() {
+        Some(text) => (*text).to_owned(),
+        None => panic.downcast_ref::<String>().cloned().unwrap_or_default(),
+    };
+    Some(format!("seed {seed} (again: RINGWAY_SEED={seed}): {text}"))
+}
+
 #[test]
 fn what_was_synced_survives_every_end() {
-    let one = variable("RINGWAY_SEED");
-    let seeds =
-        one.unwrap_or(0)..one.map_or(variable("RINGWAY_SEEDS").unwrap_or(SEEDS), |seed| seed + 1);
-    for seed in seeds {
-        let life = std::panic::AssertUnwindSafe(|| World::new(seed).run());
-        if let Err(panic) = std::panic::catch_unwind(life) {
-            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-            panic!("seed {seed} (again: RINGWAY_SEED={seed}): {text}");
-        }
-    }
+    let seeds = match one() {
+        Some(seed) => seed..seed + 1,
+        None => 0..variable("RINGWAY_SEEDS").unwrap_or(SEEDS),
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let run = |part: usize| {
+            let mut own = seeds.clone().skip(part).step_by(threads);
+            scope.spawn(move || own.find_map(failure))
+        };
+        let parts: Vec<_> = (0..threads).map(run).collect();
+        let ends = parts.into_iter().map(|part| part.join());
+        ends.filter_map(|end| end.expect("panics are caught"))
+            .collect()
+    });
+    assert!(failures.is_empty(), "{failures:#?}");
 }
