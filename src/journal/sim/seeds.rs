@@ -227,7 +227,8 @@ impl World {
                 ..Plan::default()
             },
             1 => self.mishap(30),
-            _ => self.mishap(250),
+            2 => self.mishap(250),
+            _ => self.mishap(60 << self.random.below(5)),
         };
         self.storage.plan(plan);
         let storage: Arc<dyn Storage> = Arc::new(self.storage.clone());
@@ -235,7 +236,9 @@ impl World {
         else {
             return;
         };
-        let steps = self.random.below(STEPS_MAX);
+        // some are long enough for what retention removes to be used again
+        let longer = if self.random.one_in(8) { 5 } else { 1 };
+        let steps = self.random.below(STEPS_MAX * longer);
         for _ in 0..steps {
             let result = self.step(&mut writer);
             let (written, synced) = (writer.written(), writer.synced());
@@ -290,7 +293,7 @@ impl World {
     fn event(&mut self, sequence: u64) -> Vec<u8> {
         let len = match self.random.below(16) {
             0 => 0,
-            1 => 1500 + self.random.below(4000),
+            1 if self.seed.is_multiple_of(2) => 1500 + self.random.below(4000),
             _ => self.random.below(200),
         };
         let mut random = Random::new(self.seed << 40 ^ self.life << 32 ^ sequence);
