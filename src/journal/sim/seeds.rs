@@ -228,7 +228,10 @@ impl World {
             },
             1 => self.mishap(30),
             2 => self.mishap(250),
-            _ => self.mishap(60 << self.random.below(5)),
+            _ => {
+                let calls = 60 << self.random.below(5);
+                self.mishap(calls)
+            }
         };
         self.storage.plan(plan);
         let storage: Arc<dyn Storage> = Arc::new(self.storage.clone());
