@@ -8,6 +8,7 @@ use ringway::{
     BusConfig, Bytes, ErrorKind, Journal, JournalConfig, Level, OnJournalError, Sequence,
     SyncPolicy, Topology,
 };
+use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -138,7 +139,12 @@ fn write(
         "{saved} of {confirmed} were seen behind the journal"
     );
     let error = ended.err().map(|error| {
-        assert_eq!(error.kind(), ErrorKind::JournalIo, "{error}");
+        assert_eq!(error.kind(), ErrorKind::StageFailed, "{error}");
+        let cause = error
+            .source()
+            .and_then(|cause| cause.downcast_ref::<ringway::Error>());
+        let kind = cause.map(ringway::Error::kind);
+        assert_eq!(kind, Some(ErrorKind::JournalIo), "{error}");
         error.to_string()
     });
     assert_eq!(error.is_some(), failed, "{error:?}");
