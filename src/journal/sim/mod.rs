@@ -61,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) power_off: Option<u64>,
     /// The n-th call of this kind fails with this code.
     pub(crate) fail: Option<(Op, u64, i32)>,
+    /// This call fails with this code, whatever it is.
+    pub(crate) fail_call: Option<(u64, i32)>,
     /// The directory is removed by somebody else before this call.
     pub(crate) gone: Option<u64>,
     /// The file system is read-only from this call on.
@@ -123,13 +125,20 @@ impl State {
         let of = self.calls_of.entry((beside, op_name(op))).or_default();
         let call_of = *of;
         *of += 1;
-        self.off |= self.plan.power_off.is_some_and(|at| call >= at);
+        self.off |= self
+            .plan
+            .power_off
+            .is_some_and(|at| call > at || (call == at && !beside));
         let code = match &self.plan {
             _ if self.off => EIO,
             Plan {
                 fail: Some((kind, at, code)),
                 ..
             } if *kind == op && *at == call_of => *code,
+            Plan {
+                fail_call: Some((at, code)),
+                ..
+            } if *at == call && !beside => *code,
             Plan { gone: Some(at), .. } if call >= *at && op.of_names() => ENOENT,
             Plan {
                 read_only: Some(at),
