@@ -400,7 +400,7 @@ mod tests {
     fn a_kill_during_creation_leaves_nothing_or_the_position() {
         for broken in ["create", "write", "sync", "rename", "sync directory"] {
             let folder = Folder::new();
-            let (storage, calls) = Failing::new(folder.disk());
+            let (storage, calls) = Failing::over(folder.disk());
             calls.fail(move |verb, _| verb == broken);
             let positions = PositionStore::on(storage);
             let error = positions.store("a", Sequence::new(7)).unwrap_err();

@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn a_removed_segment_is_used_again_once_its_name_is_durably_gone() {
         let folder = Folder::new();
-        let (storage, calls) = Failing::new(folder.disk());
+        let (storage, calls) = Failing::over(folder.disk());
         let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
         let spares: Vec<String> = [(0, BYTES + 5), (1, BYTES), (2, BYTES)]
             .map(|(first, bytes)| {
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn what_cannot_be_prepared_is_not_waited_for() {
         let folder = Folder::new();
-        let (storage, calls) = Failing::new(folder.disk());
+        let (storage, calls) = Failing::over(folder.disk());
         calls.fail(|verb, _| verb == "write");
         let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
         assert!(supply.wait().is_none());

@@ -1,6 +1,12 @@
-//! What the tests of the journal share: a folder of their own, and a storage that fails when told to.
+//! What the tests of the journal share: a folder of their own, a storage that fails when told to, and what lies in segments.
 
-use crate::journal::storage::{Disk, File, Lock, Storage};
+use crate::journal::Recovered;
+use crate::journal::format::{
+    Content, FRAME_HEADER, FrameHeader, SEGMENT_HEADER, SegmentHeader, parse_segment_name,
+    payload_crc, records,
+};
+use crate::journal::segment::Segment;
+use crate::journal::storage::{Disk, File, Lock, Storage, read_full};
 use crate::sync::ring_number;
 use std::fs;
 use std::io;
@@ -43,9 +49,11 @@ pub(crate) struct Failing {
     calls: Arc<Calls>,
 }
 
+type Fails = Box<dyn Fn(&str, &str) -> bool + Send>;
+
 pub(crate) struct Calls {
     pub(crate) made: Mutex<Vec<Call>>,
-    fails: Mutex<Box<dyn Fn(&str, &str) -> bool + Send>>,
+    fails: Mutex<Fails>,
 }
 
 impl Calls {
@@ -70,7 +78,7 @@ impl Calls {
 }
 
 impl Failing {
-    pub(crate) fn new(inner: Arc<dyn Storage>) -> (Arc<dyn Storage>, Arc<Calls>) {
+    pub(crate) fn over(inner: Arc<dyn Storage>) -> (Arc<dyn Storage>, Arc<Calls>) {
         let calls = Arc::new(Calls {
             made: Mutex::default(),
             fails: Mutex::new(Box::new(|_, _| false)),
@@ -148,4 +156,99 @@ impl File for FailingFile {
         self.calls.check("sync", &self.name)?;
         self.inner.sync()
     }
+}
+
+/// Of the journals in tests.
+pub(crate) const ID: u64 = 77;
+
+/// A segment as it lies on the disk.
+pub(crate) struct Found {
+    pub(crate) header: SegmentHeader,
+    pub(crate) segment: Segment,
+    pub(crate) frames: Vec<(FrameHeader, Vec<u8>)>,
+    pub(crate) file_bytes: u64,
+}
+
+impl Found {
+    /// How each frame begins and ends, and what it is.
+    pub(crate) fn contents(&self) -> Vec<(Content, u64, u64)> {
+        let frames = self.frames.iter().map(|(header, _)| header);
+        let content = |header: &FrameHeader| (header.content, header.first, header.range().end);
+        frames.map(content).collect()
+    }
+}
+
+/// Every segment by name, with all frames that follow one another.
+pub(crate) fn found(storage: &dyn Storage) -> Vec<Found> {
+    let mut names = storage.list().expect("it can be listed");
+    names.sort();
+    let segments = names.iter().filter_map(|name| {
+        let (first, salt) = parse_segment_name(name)?;
+        let file = storage.open(name, false).expect("it is there");
+        let file_bytes = file.len().expect("it has a length");
+        let mut bytes = vec![0; file_bytes as usize];
+        read_full(&*file, &mut bytes, 0).expect("it can be read");
+        let header = bytes.first_chunk::<SEGMENT_HEADER>().expect("a header");
+        let header = SegmentHeader::decode(header).expect("it is whole");
+        assert_eq!(
+            (header.first, header.salt, header.journal),
+            (first, salt, ID)
+        );
+        let (mut at, mut end, mut newest_ns) = (SEGMENT_HEADER, first, 0);
+        let mut frames = Vec::new();
+        while let Some(header) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+            let Some(header) = FrameHeader::decode(header, salt) else {
+                break;
+            };
+            let payload = &bytes[at + FRAME_HEADER..][..header.bytes as usize];
+            assert_eq!(header.payload_crc, payload_crc(salt, payload));
+            assert_eq!(header.first, end, "frames follow one another");
+            frames.push((header, payload.to_vec()));
+            at += header.frame_bytes() as usize;
+            (end, newest_ns) = (header.range().end, header.unix_ns);
+        }
+        let segment = Segment {
+            salt,
+            first,
+            end,
+            bytes: at as u64,
+            newest_ns,
+        };
+        Some(Found {
+            header,
+            segment,
+            frames,
+            file_bytes,
+        })
+    });
+    segments.collect()
+}
+
+/// What a recovery finds.
+pub(crate) fn recovered(storage: &dyn Storage) -> Recovered {
+    let segments: Vec<Segment> = found(storage)
+        .into_iter()
+        .map(|found| found.segment)
+        .collect();
+    let follows = segments.windows(2).all(|pair| pair[0].end == pair[1].first);
+    assert!(follows, "{segments:?}");
+    Recovered {
+        id: ID,
+        next: segments.last().map_or(0, |segment| segment.end),
+        segments,
+    }
+}
+
+/// Every record with its sequence.
+pub(crate) fn all_records(storage: &dyn Storage) -> Vec<(u64, Vec<u8>)> {
+    let mut all = Vec::new();
+    recovered(storage);
+    for found in found(storage) {
+        for (header, payload) in found.frames {
+            let records = records(&payload, found.header.event_bytes);
+            let records = records.map(|record| record.expect("it is whole").to_vec());
+            all.extend((header.first..).zip(records));
+        }
+    }
+    all
 }

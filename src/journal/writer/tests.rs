@@ -3,15 +3,11 @@
 use super::*;
 use crate::config::{Retention, SyncPolicy};
 use crate::journal::codec::{Bytes, Plain};
-use crate::journal::format::{ALIGN, SEGMENT_HEADER, parse_segment_name, records};
+use crate::journal::format::{ALIGN, parse_segment_name, records};
 use crate::journal::positions::PositionStore;
-use crate::journal::segment::Segment;
-use crate::journal::storage::read_full;
-use crate::journal::testing::{Failing, Folder};
+use crate::journal::testing::{Failing, Folder, Found, ID, all_records, found, recovered};
 use crate::sequence::Sequence;
 use std::sync::Mutex;
-
-const ID: u64 = 77;
 
 fn config(sync: SyncPolicy) -> JournalConfig {
     let config = JournalConfig {
@@ -34,98 +30,6 @@ fn nothing() -> Recovered {
 
 fn open<C: Codec>(storage: &Arc<dyn Storage>, config: &JournalConfig, codec: C) -> Writer<C> {
     Writer::new(storage, config, &Arc::new(codec), &nothing()).expect("it opens")
-}
-
-/// A segment as it lies on the disk.
-struct Found {
-    header: SegmentHeader,
-    segment: Segment,
-    frames: Vec<(FrameHeader, Vec<u8>)>,
-    file_bytes: u64,
-}
-
-impl Found {
-    /// How each frame begins and ends, and what it is.
-    fn contents(&self) -> Vec<(Content, u64, u64)> {
-        let frames = self.frames.iter().map(|(header, _)| header);
-        let content = |header: &FrameHeader| (header.content, header.first, header.range().end);
-        frames.map(content).collect()
-    }
-}
-
-/// Every segment by name, with all frames that follow one another.
-fn found(storage: &dyn Storage) -> Vec<Found> {
-    let mut names = storage.list().expect("it can be listed");
-    names.sort();
-    let segments = names.iter().filter_map(|name| {
-        let (first, salt) = parse_segment_name(name)?;
-        let file = storage.open(name, false).expect("it is there");
-        let file_bytes = file.len().expect("it has a length");
-        let mut bytes = vec![0; file_bytes as usize];
-        read_full(&*file, &mut bytes, 0).expect("it can be read");
-        let header = bytes.first_chunk::<SEGMENT_HEADER>().expect("a header");
-        let header = SegmentHeader::decode(header).expect("it is whole");
-        assert_eq!(
-            (header.first, header.salt, header.journal),
-            (first, salt, ID)
-        );
-        let (mut at, mut end, mut newest_ns) = (SEGMENT_HEADER, first, 0);
-        let mut frames = Vec::new();
-        while let Some(header) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-            let Some(header) = FrameHeader::decode(header, salt) else {
-                break;
-            };
-            let payload = &bytes[at + FRAME_HEADER..][..header.bytes as usize];
-            assert_eq!(header.payload_crc, payload_crc(salt, payload));
-            assert_eq!(header.first, end, "frames follow one another");
-            frames.push((header, payload.to_vec()));
-            at += header.frame_bytes() as usize;
-            (end, newest_ns) = (header.range().end, header.unix_ns);
-        }
-        let segment = Segment {
-            salt,
-            first,
-            end,
-            bytes: at as u64,
-            newest_ns,
-        };
-        Some(Found {
-            header,
-            segment,
-            frames,
-            file_bytes,
-        })
-    });
-    segments.collect()
-}
-
-/// What a recovery finds.
-fn recovered(storage: &dyn Storage) -> Recovered {
-    let segments: Vec<Segment> = found(storage)
-        .into_iter()
-        .map(|found| found.segment)
-        .collect();
-    let follows = segments.windows(2).all(|pair| pair[0].end == pair[1].first);
-    assert!(follows, "{segments:?}");
-    Recovered {
-        id: ID,
-        next: segments.last().map_or(0, |segment| segment.end),
-        segments,
-    }
-}
-
-/// Every record with its sequence.
-fn all_records(storage: &dyn Storage) -> Vec<(u64, Vec<u8>)> {
-    let mut all = Vec::new();
-    recovered(storage);
-    for found in found(storage) {
-        for (header, payload) in found.frames {
-            let records = records(&payload, found.header.event_bytes);
-            let records = records.map(|record| record.expect("it is whole").to_vec());
-            all.extend((header.first..).zip(records));
-        }
-    }
-    all
 }
 
 #[test]
@@ -235,7 +139,7 @@ fn segments_follow_one_another_and_are_synced_in_order() {
     let interval = SyncPolicy::Interval(std::time::Duration::from_secs(1));
     for policy in [SyncPolicy::Never, SyncPolicy::EveryBatch, interval] {
         let folder = Folder::new();
-        let (storage, calls) = Failing::new(folder.disk());
+        let (storage, calls) = Failing::over(folder.disk());
         let mut writer = open(&storage, &config(policy), Plain::<[u8; 100]>::new());
         for sequence in 0..200 {
             writer.record(sequence, &[sequence as u8; 100]).unwrap();
@@ -404,7 +308,7 @@ fn a_codec_that_fails_is_named_and_nothing_of_its_event_is_written() {
 fn after_a_failed_call_nothing_more_is_tried() {
     for broken in ["write", "sync", "sync directory", "rename", "create"] {
         let folder = Folder::new();
-        let (storage, calls) = Failing::new(folder.disk());
+        let (storage, calls) = Failing::over(folder.disk());
         let mut writer = open(&storage, &config(SyncPolicy::Never), Plain::<u64>::new());
         writer.record(0, &0).unwrap();
         writer.flush(1).unwrap();
@@ -457,7 +361,7 @@ fn after_a_failed_call_nothing_more_is_tried() {
 fn without_prepared_segments_nothing_is_lost() {
     for broken in ["create", "write", "sync", "sync directory"] {
         let folder = Folder::new();
-        let (storage, calls) = Failing::new(folder.disk());
+        let (storage, calls) = Failing::over(folder.disk());
         let preparer = std::thread::current().id();
         calls.fail(move |verb, _| verb == broken && std::thread::current().id() != preparer);
         let mut config = config(SyncPolicy::EveryBatch);
@@ -479,11 +383,37 @@ fn without_prepared_segments_nothing_is_lost() {
     }
 }
 
+/// Each name is durably gone before the next one goes; `allowed`: by the header before that of the segment that grows, which is durable.
+fn removed_in_order(calls: &[(&str, String)], allowed: bool) {
+    // removed, or renamed to be used again
+    let is_gone = |verb: &str, name: &str| {
+        verb == "remove" && !name.starts_with('.') || verb == "rename" && name.starts_with(".spare")
+    };
+    let (mut names_synced, mut begun, mut removed) = (true, Vec::new(), 0);
+    for (verb, name) in calls {
+        match *verb {
+            "create" => begun.push((name, false)),
+            "sync" => {
+                (begun.iter_mut().filter(|file| file.0 == name)).for_each(|file| file.1 = true)
+            }
+            "sync directory" => names_synced = true,
+            "remove" | "rename" if is_gone(verb, name) => {
+                assert!(names_synced, "{calls:?}");
+                names_synced = false;
+                removed += 1;
+                assert!(!allowed || begun[begun.len() - 2].1, "{calls:?}");
+            }
+            _ => {}
+        }
+    }
+    assert!(removed > 0);
+}
+
 #[test]
 fn what_retention_allows_goes_one_segment_after_the_other() {
     for policy in [SyncPolicy::Never, SyncPolicy::EveryBatch] {
         let folder = Folder::new();
-        let (storage, calls) = Failing::new(folder.disk());
+        let (storage, calls) = Failing::over(folder.disk());
         let mut config = config(policy);
         config.retention.bytes_max = Some(4 * 4096);
         let mut writer = open(&storage, &config, Plain::<u64>::new());
@@ -509,6 +439,7 @@ fn what_retention_allows_goes_one_segment_after_the_other() {
             );
             (found[0].segment.first, found.len())
         };
+        removed_in_order(&calls.take(), policy == SyncPolicy::Never);
         let (kept, count) = first(&*storage);
         assert!(
             kept > 0 && (2..=4).contains(&count),
@@ -530,20 +461,8 @@ fn what_retention_allows_goes_one_segment_after_the_other() {
         write(&mut writer, 5000);
         let (later, count) = first(&*storage);
         assert!(later > kept && count <= 4, "{policy:?}: {count} segments");
-        // each name is durably gone before the next one goes
-        let calls = calls.take();
-        let is_gone = |verb: &str, name: &str| {
-            (verb == "remove" && !name.starts_with('.'))
-                || (verb == "rename" && name.starts_with(".spare"))
-        };
-        let mut synced = true;
-        for (verb, name) in &calls {
-            if is_gone(verb, name) {
-                assert!(synced, "{policy:?}: {calls:?}");
-                synced = false;
-            }
-            synced |= *verb == "sync directory";
-        }
+        // an older header allowed this already
+        removed_in_order(&calls.take(), false);
         all_records(&*storage);
     }
 }
@@ -551,7 +470,7 @@ fn what_retention_allows_goes_one_segment_after_the_other() {
 #[test]
 fn a_segment_that_cannot_be_removed_stays() {
     let folder = Folder::new();
-    let (storage, calls) = Failing::new(folder.disk());
+    let (storage, calls) = Failing::over(folder.disk());
     let mut config = config(SyncPolicy::Never);
     config.retention = Retention {
         bytes_max: Some(4096),
