@@ -14,6 +14,8 @@ use std::sync::Arc;
 /// Bytes that are read at once: the first time, and at most. A larger frame is read at once too.
 const CHUNK_MIN: usize = 4 << 10;
 const CHUNK_MAX: usize = 512 << 10;
+/// Zeros that are stepped over at once.
+const ZEROS: usize = 1024;
 
 /// Why no frame begins at an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,25 +161,32 @@ impl Frames {
         self.payload = 0..0;
         while self.fill(FRAME_HEADER)? {
             let bytes = &self.buffer[self.at()..self.filled];
-            let mut found = None;
-            let mut places = 0;
-            for place in bytes.windows(FRAME_HEADER).step_by(ALIGN) {
-                let (first, rest) = place
-                    .split_first_chunk::<ALIGN>()
-                    .unwrap_or((&[0; ALIGN], &[]));
-                // bytes 4 to 8 of a header are its kind, 1 to 4: nearly all other bytes are told from it by these
-                let kind = (u128::from_le_bytes(*first) >> 32) as u32;
-                if (1..=4).contains(&kind) && rest.len() == FRAME_HEADER - ALIGN {
-                    let place = place
+            let end = (bytes.len() - FRAME_HEADER) / ALIGN + 1;
+            let (mut found, mut places) = (None, 0);
+            while places < end {
+                let rest = &bytes[places * ALIGN..];
+                // most of what is looked at is zeros that were written ahead
+                if places.is_multiple_of(ZEROS / ALIGN)
+                    && places + ZEROS / ALIGN <= end
+                    && rest.first_chunk().is_some_and(are_zeros)
+                {
+                    places += ZEROS / ALIGN;
+                    continue;
+                }
+                let first = rest
+                    .first_chunk()
+                    .map_or(0, |first| u128::from_le_bytes(*first));
+                // bytes 4 to 8 of a header are its kind: nearly all other bytes are told from it by these
+                if (1..=4).contains(&((first >> 32) as u32)) {
+                    found = rest
                         .first_chunk()
-                        .and_then(|place| FrameHeader::decode(place, self.salt));
-                    if place.is_some() {
-                        found = place;
+                        .and_then(|header| FrameHeader::decode(header, self.salt));
+                    if found.is_some() {
                         break;
                     }
                 }
                 places += 1;
-                if *first != [0; ALIGN] {
+                if first != 0 {
                     *data_end = self.offset + (places * ALIGN) as u64;
                 }
             }
@@ -264,6 +273,10 @@ impl Frames {
         self.filled += read_full(&*self.file, &mut self.buffer[kept..end], offset)?;
         Ok(self.filled >= wanted)
     }
+}
+
+fn are_zeros(bytes: &[u8; ZEROS]) -> bool {
+    bytes.iter().fold(0, |all, byte| all | byte) == 0
 }
 
 /// What the header of a segment must say, besides what its name says.

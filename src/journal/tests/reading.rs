@@ -354,3 +354,37 @@ fn an_inspection_shows_segments_and_frames() {
     assert_eq!(whole.files(), before);
     assert_eq!(report, open(&whole, Strict).unwrap().1);
 }
+
+#[test]
+fn a_directory_of_the_system_is_opened_by_one_at_a_time() {
+    use crate::config::JournalConfig;
+    use crate::journal::Journal;
+    let path = std::env::temp_dir().join(format!("ringway-journal-{}", std::process::id()));
+    let open = || {
+        Journal::open(
+            path.join("a/b"),
+            JournalConfig::default(),
+            Plain::<u64>::new(),
+        )
+    };
+    let journal = open().unwrap();
+    let error = open().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::JournalLocked, "{error}");
+    drop(journal);
+    for segment in three() {
+        std::fs::write(path.join("a/b").join(segment.name()), &segment.bytes).unwrap();
+    }
+    let journal = open().unwrap();
+    assert_eq!((journal.first().get(), journal.next().get()), (0, 30));
+    assert_eq!(
+        sequences(journal.replay(Sequence::new(20)).unwrap()),
+        (20..30).collect::<Vec<_>>()
+    );
+    let since = time(1_700_000_000_000_025_001);
+    assert_eq!(
+        sequences(journal.replay_since(since).unwrap()),
+        [27, 28, 29]
+    );
+    drop(journal);
+    std::fs::remove_dir_all(path).unwrap();
+}
