@@ -58,8 +58,6 @@ struct World {
     synced: u64,
     /// Below this, everything survives a kill.
     written: u64,
-    /// Removed by retention, as far as was seen.
-    first: u64,
     life: u64,
 }
 
@@ -90,7 +88,6 @@ impl World {
             recorded: Vec::new(),
             synced: 0,
             written: 0,
-            first: 0,
             life: 0,
             random,
         }
