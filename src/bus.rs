@@ -7,6 +7,7 @@ use crate::stage::{Failure, Roster};
 use crate::stats::{BusStats, ProducerStats, StageStats};
 use crate::sync::{Arc, thread_number};
 use crate::wait::context::is_inside;
+use crate::wait::durability::Durability;
 use crate::wait::signal::Signals;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -30,6 +31,8 @@ pub struct Bus<T> {
     /// Each stage's name, and its entries in the cursor table.
     stages: Vec<(String, Box<[usize]>)>,
     warnings: Vec<Error>,
+    /// How far its journal is. What else of a journal is asked of a running bus, such as a replay, stands beside it.
+    durability: Option<Durability>,
 }
 
 impl<T: Send + 'static> Bus<T> {
@@ -40,6 +43,7 @@ impl<T: Send + 'static> Bus<T> {
         threads: Vec<JoinHandle<()>>,
         stages: Vec<(String, Box<[usize]>)>,
         warnings: Vec<Error>,
+        durability: Option<Durability>,
     ) -> Self {
         Self {
             ring,
@@ -48,6 +52,7 @@ impl<T: Send + 'static> Bus<T> {
             threads: Mutex::new(threads),
             stages,
             warnings,
+            durability,
         }
     }
 
@@ -80,8 +85,14 @@ impl<T: Send + 'static> Bus<T> {
                 .iter()
                 .map(|counters| ProducerStats::of(core, counters))
                 .collect(),
-            position: core.position(),
+            position: core.numbering().sequence(core.position()).get(),
         }
+    }
+
+    /// How far its journal is, if it has one; and waiting for it.
+    #[must_use]
+    pub fn durability(&self) -> Option<Durability> {
+        self.durability.clone()
     }
 
     /// No more events; what was published is delivered. Returns at once, and may be called more than once.

@@ -223,6 +223,43 @@ impl fmt::Display for ReadDeadlineError {
 
 impl error::Error for ReadDeadlineError {}
 
+/// Why an event is not known to be durable, or never will be.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum DurabilityError {
+    /// The journal failed before it was; what it wrote stays, and a restart recovers that.
+    Failed(Arc<Error>),
+    /// The journal has ended before it: the bus was halted, or closed with fewer events, or a stage that the journal comes after ended early.
+    Ended,
+    /// It was not up to the deadline.
+    TimedOut,
+    /// This thread runs a handler of the bus or holds a claim, so the journal might wait for it.
+    WouldDeadlock,
+    /// The bus has no journal.
+    NoJournal,
+}
+
+impl fmt::Display for DurabilityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => write!(f, "the journal failed: {error}"),
+            Self::Ended => f.write_str("the journal ended before the event was durable"),
+            Self::TimedOut => f.write_str("the event was not durable up to the deadline"),
+            Self::WouldDeadlock => f.write_str("the event is not durable yet and this thread, which runs a handler of the bus or holds a claim, might wait for itself"),
+            Self::NoJournal => f.write_str("the bus has no journal"),
+        }
+    }
+}
+
+impl error::Error for DurabilityError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Failed(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
 /// Everything that can go wrong outside the data plane: building, starting, ending a bus.
 ///
 /// [`kind`](Self::kind) is for programs; the text names the field or stage, the value, and what is accepted.
@@ -268,6 +305,18 @@ pub enum ErrorKind {
     TimedOut,
     /// The calling thread might wait for itself.
     WouldDeadlock,
+    /// The system refused something about a journal's files: the text names the file and where in it.
+    JournalIo,
+    /// A journal is damaged where it must not be: the text names segment, offset and sequence.
+    JournalCorrupt,
+    /// Another process, or another part of this one, writes to the journal.
+    JournalLocked,
+    /// A journal was made with another codec or event size, or by a newer version.
+    JournalMismatch,
+    /// A codec failed on an event.
+    Codec,
+    /// More than one journal in a topology, or events of it that are not the topology's.
+    JournalMisplaced,
 }
 
 impl Error {

@@ -129,11 +129,12 @@
 //! | 11 | `lanes` | a ring for each producer; `merge`: which one is read next |
 //! | 10 | `topology` | the builder; `graph`: the rules for a whole graph, pure; `start`: threads and their places |
 //! | 9 | `bus` | a running bus: watch, close, halt, join |
+//! | 8 | `recorder` | the stage of a journal: from the ring into its files |
 //! | 7 | `stage` | `handler`: what a stage's thread does with a batch; `thread`: its loop, and what follows a failure |
 //! | 6 | `stats` | snapshots; `latency`: a histogram |
 //! | 5 | `producer`, `consumer` | the two ends: verbs, `claim`, `batch`, `worker`, and `future` for tasks |
 //! | 4 | `ring` | *how far* each end may go: `sequencer`, `single`, `multi`, `barrier`, `group`, `table` |
-//! | 4 | `wait` | *what to do meanwhile*: strategies; `signal`: sleepers and who wakes them; `context`: threads that would wait for themselves |
+//! | 4 | `wait` | *what to do meanwhile*: strategies; `signal`: sleepers and who wakes them; `context`: threads that would wait for themselves; `durability`: how far a journal is |
 //! | 3 | `ring::lines`, `ring::prefetch`, `ring::slots`, `ring::walk`, `ring::cursor` | where events lie; events with the marks that publish them; iterators; positions |
 //! | 3 | `affinity` | which cores there are, and pinning to them |
 //! | 2 | `config` | plain values, checked, never corrected |
@@ -161,8 +162,10 @@ mod consumer;
 #[cfg(doctest)]
 mod doctests;
 mod error;
+mod journal;
 mod lanes;
 mod producer;
+mod recorder;
 mod registry;
 mod ring;
 mod sequence;
@@ -174,12 +177,22 @@ mod wait;
 
 pub use affinity::{cores, pin_current_thread, usable_cores};
 pub use bus::Bus;
-pub use config::{BusConfig, OnPanic, Placement, Wait};
+pub use config::{
+    BusConfig, JournalConfig, OnJournalError, OnPanic, Placement, RecoveryMode, Retention,
+    SyncPolicy, Wait,
+};
 pub use consumer::{AsyncConsumer, Batch, Consumer, Drain, ReadFuture, Worker};
 pub use error::{
-    BatchError, ClaimError, Ended, Error, ErrorKind, PublishDeadlineError, PublishError,
-    ReadDeadlineError, StageError, TryPublishError, TryReadError,
+    BatchError, ClaimError, DurabilityError, Ended, Error, ErrorKind, PublishDeadlineError,
+    PublishError, ReadDeadlineError, StageError, TryPublishError, TryReadError,
 };
+pub use journal::Journal;
+pub use journal::codec::{Bytes, Codec, Plain};
+pub use journal::inspect::{FrameInfo, FrameKind, FrameWalk, Inspection, SegmentInfo};
+pub use journal::positions::PositionStore;
+pub use journal::reader::{JournalReader, Tail};
+pub use journal::recovery::{Cut, Recovery};
+pub use journal::replay::{Record, Replay};
 pub use lanes::{LaneConsumer, LaneProducer, LaneReadFuture, lanes, lanes_with};
 pub use producer::{Claim, Multi, Producer, ProducerKind, PublishFuture, Single};
 pub use ring::slots::{Access, Exclusive, Shared};
@@ -188,6 +201,7 @@ pub use sequence::{Sequence, SequenceRange};
 pub use stage::{Delivery, Handler};
 pub use stats::{BusStats, Latency, LatencySummary, ProducerStats, StageStats};
 pub use topology::{Stage, StageBuilder, Topology};
+pub use wait::durability::{Durability, DurabilityFuture, Level};
 
 use consumer::Reader;
 use ring::Ring;
@@ -336,6 +350,8 @@ pub mod model {
     ) -> Vec<Box<dyn FnOnce() + Send>> {
         topology.take_threads()
     }
+
+    pub use crate::topology::model_sink::{ModelSink, record};
 
     /// [`Topology::start`] of a bus without threads, and without asking the system about cores.
     ///

@@ -3,78 +3,15 @@
 //! Each rule is a function from one source file to its violations, and has a test that plants one: a rule that cannot
 //! fail checks nothing.
 
+#[path = "tidy/layers.rs"]
+mod layers;
 #[path = "tidy/source.rs"]
 mod source;
 
+use layers::LAYERS;
 use source::{Source, paths, sources, without_uses, words};
 use std::fs;
 use std::path::Path;
-
-/// Modules of the library by layer. A module may name lower layers, and its own layer inside its own folder.
-const LAYERS: &[(u8, &[&str])] = &[
-    (12, &["doctests", "lib"]),
-    (
-        11,
-        &[
-            "lanes",
-            "lanes::consumer",
-            "lanes::merge",
-            "lanes::producer",
-        ],
-    ),
-    (10, &["topology", "topology::graph", "topology::start"]),
-    (9, &["bus"]),
-    (7, &["stage", "stage::handler", "stage::thread"]),
-    (6, &["stats", "stats::latency"]),
-    (
-        5,
-        &[
-            "consumer",
-            "consumer::batch",
-            "consumer::future",
-            "consumer::reader",
-            "consumer::worker",
-        ],
-    ),
-    (
-        5,
-        &[
-            "producer",
-            "producer::claim",
-            "producer::future",
-            "producer::kind",
-            "producer::publish",
-        ],
-    ),
-    (
-        4,
-        &[
-            "ring",
-            "ring::barrier",
-            "ring::group",
-            "ring::multi",
-            "ring::sequencer",
-            "ring::single",
-            "ring::table",
-            "ring::tests",
-        ],
-    ),
-    (4, &["wait", "wait::context", "wait::signal"]),
-    (
-        3,
-        &[
-            "affinity",
-            "ring::cursor",
-            "ring::lines",
-            "ring::prefetch",
-            "ring::slots",
-            "ring::walk",
-        ],
-    ),
-    (2, &["config"]),
-    (1, &["error", "registry"]),
-    (0, &["sequence", "sync"]),
-];
 
 /// The only files in which `unsafe` may stand.
 const UNSAFE: &[&str] = &[
@@ -126,7 +63,7 @@ fn layers(source: &Source) -> Vec<String> {
     let module = source.module();
     let Some((own, _)) = layer_of(&module).filter(|(_, found)| *found == module) else {
         return vec![format!(
-            "{}: no layer: add `{module}` to LAYERS in tests/tidy.rs",
+            "{}: no layer: add `{module}` to LAYERS in tests/tidy/layers.rs",
             source.path
         )];
     };

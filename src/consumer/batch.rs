@@ -9,6 +9,7 @@ use crate::ring::walk::{Iter, IterMut};
 use crate::sequence::SequenceRange;
 use crate::sync::step;
 use std::fmt;
+use std::ops::Range;
 
 /// Consecutive sequences that one end may read now. Dropping it frees their slots: stages that come after see them, and
 /// producers may use them again.
@@ -138,7 +139,12 @@ impl<'c, T, A: Access> Batch<'c, T, A> {
     /// The sequences, abandoned ones included.
     #[must_use]
     pub fn sequences(&self) -> SequenceRange {
-        SequenceRange::new(self.token.range())
+        self.freeing.station.numbering().range(self.token.range())
+    }
+
+    /// The same as positions in the ring.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.token.range()
     }
 
     /// What whoever reads it has done.

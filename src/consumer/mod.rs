@@ -69,6 +69,14 @@ pub struct Consumer<T, A: Access = Shared> {
     access: PhantomData<A>,
 }
 
+/// Why [`Consumer::read_unless`] read nothing.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// Something else came up, or the deadline passed.
+    Interrupted,
+    Ended,
+}
+
 impl<T, A: Access> Consumer<T, A> {
     pub(crate) fn new(reader: Reader<T>, waiter: Waiter) -> Self {
         let next = reader.entry().cursor.own_position();
@@ -139,6 +147,41 @@ impl<T, A: Access> Consumer<T, A> {
                 Ok(readable) => return Ok(readable),
                 Err(stop) => most = self.wait(stop, deadline)?,
             }
+        }
+    }
+
+    /// Reads what is there; when that is nothing, waits for it, for the deadline, or for `interrupted`, which is asked at
+    /// each look: whoever changes its answer then wakes those who sleep where this consumer does. It keeps no distance from producers.
+    pub(crate) fn read_unless(
+        &mut self,
+        deadline: Option<Instant>,
+        interrupted: impl Fn() -> bool,
+    ) -> Result<Batch<'_, T, A>, Unread> {
+        self.free_forgotten();
+        let Self {
+            reader,
+            waiter,
+            next,
+            ..
+        } = self;
+        let look = || match reader.look(*next) {
+            Err(Stop::Empty(_)) if interrupted() => Ok(None),
+            found => found.map(Some),
+        };
+        let found = match look() {
+            Err(Stop::Empty(_)) => {
+                let counters = &reader.entry().cursor.counters;
+                reader.wait(waiter, deadline, counters, look)
+            }
+            found => Some(found),
+        };
+        match found {
+            Some(Ok(Some(readable))) => Ok(self.take(readable)),
+            Some(Err(stop)) => {
+                self.end(stop);
+                Err(Unread::Ended)
+            }
+            None | Some(Ok(None)) => Err(Unread::Interrupted),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::ring::Ring;
 use crate::ring::barrier::{Barrier, Distance, Readable, Stop, Upstream};
 use crate::ring::cursor::Counters;
 use crate::ring::group::Group;
+use crate::ring::numbering::Numbering;
 use crate::ring::table::Entry;
 use crate::sync::{Arc, step};
 use crate::wait::signal::{Signal, Signals};
@@ -22,6 +23,7 @@ pub(crate) struct Station {
     /// Of the entry.
     index: usize,
     signals: Arc<Signals>,
+    numbering: Numbering,
 }
 
 impl Station {
@@ -34,6 +36,10 @@ impl Station {
     #[inline]
     pub(crate) fn group(&self) -> &Group {
         (self.entry.group()).expect("the entry of a worker is that of a group")
+    }
+
+    pub(crate) fn numbering(&self) -> &Numbering {
+        &self.numbering
     }
 
     #[inline(always)]
@@ -79,6 +85,7 @@ impl<T> Reader<T> {
                 entry: ring.core.table.entry(index).clone(),
                 index,
                 signals: signals.clone(),
+                numbering: ring.core.numbering().clone(),
             },
             barrier: Barrier::new(upstream, distance),
             names: after,

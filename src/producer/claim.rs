@@ -9,6 +9,7 @@ use crate::sync::step;
 use crate::wait::context::Inside;
 use crate::wait::signal::{Signal, Signals};
 use std::fmt;
+use std::ops::Range;
 
 /// Consecutive slots that were claimed and are not yet published. They still hold the events that were last published in
 /// them: edit them, or overwrite them.
@@ -44,6 +45,8 @@ use std::fmt;
 pub struct Claim<'p, T, K: ProducerKind = Single> {
     // the order of fields is the order of drops: abandon, then wake readers
     pub(super) claimed: Claimed<'p, T, K::Sequencer>,
+    /// The sequence of the ring's position 0.
+    pub(super) first: u64,
     pub(super) notifier: Notifier<'p>,
     /// In a multi-producer ring this thread is inside: another publish that waits might wait for this claim.
     pub(super) _inside: Option<Inside>,
@@ -53,7 +56,8 @@ impl<T, K: ProducerKind> Claim<'_, T, K> {
     /// How many slots.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.sequences().len()
+        let range = self.claimed.range();
+        (range.end - range.start) as usize
     }
 
     /// Never: a claim has at least one slot.
@@ -65,7 +69,7 @@ impl<T, K: ProducerKind> Claim<'_, T, K> {
     /// Their sequences.
     #[must_use]
     pub fn sequences(&self) -> SequenceRange {
-        SequenceRange::new(self.claimed.range())
+        numbered(self.first, self.claimed.range())
     }
 
     /// Each slot, in order.
@@ -78,16 +82,21 @@ impl<T, K: ProducerKind> Claim<'_, T, K> {
     pub(super) fn put_with(mut self, write: impl FnOnce(&mut T)) -> Sequence {
         let sequence = self.claimed.put_with(write);
         self.notifier.count_one::<K>(sequence);
-        Sequence::new(sequence)
+        Sequence::new(self.first + sequence)
     }
 
     /// Publishes all of them.
     pub fn publish(self) -> SequenceRange {
+        let first = self.first;
         let range = self.claimed.publish();
         self.notifier
             .count_chunk(range.end - range.start, range.end);
-        SequenceRange::new(range)
+        numbered(first, range)
     }
+}
+
+fn numbered(first: u64, range: Range<u64>) -> SequenceRange {
+    SequenceRange::new(first + range.start..first + range.end)
 }
 
 impl<'c, T, K: ProducerKind> IntoIterator for &'c mut Claim<'_, T, K> {

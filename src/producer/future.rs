@@ -32,10 +32,11 @@ impl<T, K: ProducerKind> Future for PublishFuture<'_, T, K> {
             ring,
             waiter,
             counters,
+            durability,
             ..
         } = &mut *self.producer;
         let found = waiter.poll(context, counters, || {
-            look_for_room(sequencer, &ring.core, 1, 1)
+            look_for_room(sequencer, &ring.core, durability, 1, 1)
         });
         found.map(|grant| {
             let event = self.event.take().expect("polled after it was ready");

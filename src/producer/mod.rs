@@ -1,6 +1,7 @@
 //! The writing end: [`Producer`], and [`Claim`], a range of slots not yet published.
 
 mod claim;
+mod durable;
 mod future;
 mod kind;
 mod publish;
@@ -21,6 +22,7 @@ use crate::ring::slots::{Copied, Yielded};
 use crate::sequence::Sequence;
 use crate::sync::{Arc, thread_number};
 use crate::wait::Waiter;
+use crate::wait::durability::Durability;
 use crate::wait::signal::Signals;
 use crossbeam_utils::CachePadded;
 use publish::{ITERATED_MAX, Until};
@@ -84,6 +86,10 @@ pub struct Producer<T, K: ProducerKind = Single> {
     user: u64,
     /// Readers look for sleeping producers.
     may_park: bool,
+    /// The sequence of the ring's position 0.
+    first: u64,
+    /// Of the bus's journal.
+    durability: Option<Durability>,
 }
 
 /// No thread has this number.
@@ -117,6 +123,8 @@ impl<T, K: ProducerKind> Producer<T, K> {
             counters: ring.core.add_producer(),
             user: NOBODY,
             may_park: wait.parks(),
+            first: ring.core.numbering().first(),
+            durability: None,
         };
         ring.core.note_user(thread_number());
         producer
@@ -414,6 +422,8 @@ impl<T> Clone for Producer<T, Multi> {
             counters: self.ring.core.add_producer(),
             user: NOBODY,
             may_park: self.may_park,
+            first: self.first,
+            durability: self.durability.clone(),
         }
     }
 }

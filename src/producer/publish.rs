@@ -3,6 +3,7 @@
 use crate::error::{BatchError, ClaimError};
 use crate::producer::Producer;
 use crate::producer::claim::{Claim, Notifier};
+use crate::producer::durable::make_room;
 use crate::producer::kind::{ProducerKind, sealed};
 use crate::ring::cursor::Counters;
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
@@ -12,6 +13,7 @@ use crate::sequence::Sequence;
 use crate::sync::{thread_mark, thread_number};
 use crate::wait::Look;
 use crate::wait::context::{Inside, is_inside};
+use crate::wait::durability::Durability;
 use crate::wait::signal::{Signal, Signals};
 use std::mem::needs_drop;
 use std::time::Instant;
@@ -79,7 +81,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
                 self.tell_sealed();
                 return Err(ClaimError::Closed);
             }
-            (_, Until::Now) => return Err(ClaimError::Full),
+            (_, Until::Now) => {
+                make_room(&self.durability, &self.ring.core);
+                return Err(ClaimError::Full);
+            }
             (_, Until::Forever) => None,
             (_, Until::Deadline(deadline)) => Some(deadline),
         };
@@ -91,9 +96,10 @@ impl<T, K: ProducerKind> Producer<T, K> {
             ring,
             waiter,
             counters,
+            durability,
             ..
         } = self;
-        let look = || look_for_room(sequencer, &ring.core, least, most);
+        let look = || look_for_room(sequencer, &ring.core, durability, least, most);
         let found = waiter.wait(deadline, counters, look);
         if matches!(found, Some(Err(_))) {
             self.tell_sealed();
@@ -120,8 +126,14 @@ impl<T, K: ProducerKind> Producer<T, K> {
     pub(super) fn put(&mut self, event: T, until: Until) -> Result<Sequence, (T, ClaimError)> {
         self.note_thread();
         if let Some(claimed) = self.sequencer.claim_one(&self.ring) {
-            let sequence =
-                put_one::<T, K>(claimed, &self.ring, &self.readers, &self.counters, event);
+            let sequence = put_one::<T, K>(
+                claimed,
+                &self.ring,
+                &self.readers,
+                &self.counters,
+                self.first,
+                event,
+            );
             return Ok(sequence);
         }
         match self.claim_slowly(until) {
@@ -140,7 +152,14 @@ impl<T, K: ProducerKind> Producer<T, K> {
     #[inline(always)]
     pub(super) fn fill_one(&mut self, grant: Grant<K>, event: T) -> Sequence {
         let claimed = self.sequencer.claim(&self.ring, grant);
-        put_one::<T, K>(claimed, &self.ring, &self.readers, &self.counters, event)
+        put_one::<T, K>(
+            claimed,
+            &self.ring,
+            &self.readers,
+            &self.counters,
+            self.first,
+            event,
+        )
     }
 
     #[inline(always)]
@@ -151,7 +170,13 @@ impl<T, K: ProducerKind> Producer<T, K> {
     ) -> Result<Sequence, ClaimError> {
         self.note_thread();
         if let Some(claimed) = self.sequencer.claim_one(&self.ring) {
-            let claim = wrap::<T, K>(claimed, &self.ring, &self.readers, &self.counters);
+            let claim = wrap::<T, K>(
+                claimed,
+                &self.ring,
+                &self.readers,
+                &self.counters,
+                self.first,
+            );
             return Ok(claim.put_with(write));
         }
         let grant = self.reserve_slowly(1, 1, until)?;
@@ -183,7 +208,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
             let done = claim.claimed.fill(&mut events);
             claim
                 .notifier
-                .count_chunk(done, claim.sequences().start().get());
+                .count_chunk(done, claim.claimed.range().start);
             published += done as usize;
             if done < room {
                 return Ok(published); // the iterator was shorter than it said
@@ -209,7 +234,13 @@ impl<T, K: ProducerKind> Producer<T, K> {
     #[inline(always)]
     pub(super) fn begin(&mut self, grant: Grant<K>) -> Claim<'_, T, K> {
         let claimed = self.sequencer.claim(&self.ring, grant);
-        wrap(claimed, &self.ring, &self.readers, &self.counters)
+        wrap(
+            claimed,
+            &self.ring,
+            &self.readers,
+            &self.counters,
+            self.first,
+        )
     }
 }
 
@@ -219,9 +250,11 @@ fn wrap<'p, T, K: ProducerKind>(
     ring: &Ring<T>,
     readers: &'p Signals,
     counters: &'p Counters,
+    first: u64,
 ) -> Claim<'p, T, K> {
     Claim {
         claimed,
+        first,
         notifier: Notifier {
             signals: readers,
             counters,
@@ -238,6 +271,7 @@ fn put_one<T, K: ProducerKind>(
     ring: &Ring<T>,
     readers: &Signals,
     counters: &Counters,
+    first: u64,
     event: T,
 ) -> Sequence {
     // dropped in the opposite order: abandon if the drop of the old event panics, wake readers, be outside again
@@ -249,18 +283,22 @@ fn put_one<T, K: ProducerKind>(
     let mut claimed = claimed;
     let sequence = claimed.put(event);
     notifier.count_one::<K>(sequence);
-    Sequence::new(sequence)
+    Sequence::new(first + sequence)
 }
 
 pub(super) fn look_for_room<S: Sequencer>(
     sequencer: &mut S,
     core: &Core,
+    durability: &Option<Durability>,
     least: u64,
     most: u64,
 ) -> Look<Result<S::Grant, ClaimError>> {
     match sequencer.reserve(core, least, most) {
         Ok(grant) => Ok(Ok(grant)),
         Err(Refused::Closed) => Ok(Err(ClaimError::Closed)),
-        Err(Refused::Full { behind }) => Err(behind.map(Signal::cursor)),
+        Err(Refused::Full { behind }) => {
+            make_room(durability, core);
+            Err(behind.map(Signal::cursor))
+        }
     }
 }

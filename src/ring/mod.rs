@@ -2,7 +2,7 @@
 //!
 //! * [`lines`]: where events lie in memory, and the marks that publish them; [`prefetch`]: to have them there in time.
 //! * [`slots`]: always-valid events; who may touch one, and what marks say; [`walk`]: iterators over them.
-//! * [`cursor`], [`table`], [`group`]: how far each reader is, and so how far producers may go.
+//! * [`cursor`], [`table`], [`group`]: how far each reader is, and so how far producers may go; [`numbering`]: what positions are called outside.
 //! * [`sequencer`], [`single`], [`multi`]: who gets which sequences.
 //! * [`barrier`]: how far a reader may go.
 //!
@@ -22,6 +22,7 @@ pub(crate) mod cursor;
 pub(crate) mod group;
 pub(crate) mod lines;
 pub(crate) mod multi;
+pub(crate) mod numbering;
 mod prefetch;
 pub(crate) mod sequencer;
 pub(crate) mod single;
@@ -36,6 +37,7 @@ use crate::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, at, ri
 use crossbeam_utils::CachePadded;
 use cursor::{Counters, POSITION};
 use lines::Marks;
+use numbering::Numbering;
 use slots::Slots;
 use std::sync::{Arc as PlainArc, Mutex as PlainMutex, PoisonError};
 use table::Table;
@@ -78,6 +80,7 @@ pub(crate) struct Core {
     /// Written when the bus ends; until then in everybody's cache.
     status: CachePadded<Status>,
     pub(crate) table: Table,
+    numbering: Numbering,
     /// What each living producer did. A lock that nobody takes to publish: statistics, outside the protocol.
     producers: PlainMutex<Vec<PlainArc<CachePadded<Counters>>>>,
     producers_living: AtomicUsize,
@@ -114,6 +117,7 @@ impl<T> Ring<T> {
                 gaps: AtomicBool::new(false),
             }),
             table: Table::new(cursors, joinable),
+            numbering: Numbering::default(),
             producers: PlainMutex::default(),
             producers_living: AtomicUsize::new(0),
             readers_living: AtomicUsize::new(0),
@@ -133,6 +137,10 @@ impl Core {
 
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    pub(crate) fn numbering(&self) -> &Numbering {
+        &self.numbering
     }
 
     /// A number that no other ring of this process ever has. Its address would not do: a forgotten claim outlives the ring, and would
@@ -236,6 +244,14 @@ impl Core {
         match self.table.insert(self.position(), shared) {
             Some(index) => (index, true),
             None => (self.table.insert_beyond(self.position(), shared), false),
+        }
+    }
+
+    /// Adds a cursor that others may read and that holds nobody back: no reader's.
+    pub(crate) fn add_watermark(&self) -> (usize, bool) {
+        match self.table.insert_beside(self.position()) {
+            Some(index) => (index, true),
+            None => (self.table.insert_beyond(self.position(), false), false),
         }
     }
 

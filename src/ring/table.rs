@@ -7,6 +7,9 @@
 //! A ring that is *joinable* would take readers while it runs, and there a refresh looks at the version before and, behind a `SeqCst`
 //! fence, after: when it has changed, what was read may lack a cursor, and the old limit stands. No ring is joinable yet,
 //! and none pays for that fence.
+//!
+//! An entry may stand *beside*: others read it and wait for it, and producers go on without it. A journal has one that says how far its
+//! events are durable: it has copied them long before, and a slot may be used again while the device is still at work.
 
 use crate::ring::cursor::{Cursor, Snapshot};
 use crate::ring::group::Group;
@@ -29,6 +32,8 @@ pub(crate) struct Entry {
     group: OnceLock<Box<Group>>,
     /// The stage ends: whoever reads for it takes nothing more.
     stopped: AtomicBool,
+    /// It holds no producer back. For ever: such an entry is a graph's, which nobody else gets.
+    beside: OnceLock<()>,
 }
 
 impl Entry {
@@ -74,6 +79,7 @@ impl Table {
                 cursor: Cursor::free(),
                 group: OnceLock::new(),
                 stopped: AtomicBool::new(false),
+                beside: OnceLock::new(),
             })
         };
         Self {
@@ -86,11 +92,23 @@ impl Table {
 
     /// Adds a cursor at `position`, that of a group if `shared`; `None` when the table is full.
     pub(crate) fn insert(&self, position: u64, shared: bool) -> Option<usize> {
-        let index = self.entries[..self.entries.len() - 1]
-            .iter()
-            .position(|entry| entry.cursor.take())?;
+        let index = self.take()?;
         self.enter(index, position, shared);
         Some(index)
+    }
+
+    /// Adds a cursor that holds no producer back.
+    pub(crate) fn insert_beside(&self, position: u64) -> Option<usize> {
+        let index = self.take()?;
+        self.entries[index].beside.get_or_init(|| ());
+        self.enter(index, position, false);
+        Some(index)
+    }
+
+    fn take(&self) -> Option<usize> {
+        self.entries[..self.entries.len() - 1]
+            .iter()
+            .position(|entry| entry.cursor.take())
     }
 
     /// The one entry beyond the table's size: for every reader of a topology that has too many, and will never start.
@@ -144,6 +162,9 @@ impl Table {
             cursor: None,
         };
         for (index, entry) in self.used().iter().enumerate() {
+            if entry.beside.get().is_some() {
+                continue;
+            }
             let snapshot = entry.snapshot();
             if !snapshot.is_retired()
                 && (snapshot.position() < least.position || least.cursor.is_none())

@@ -83,7 +83,7 @@ impl Roster {
         !self.lock().running.is_empty()
     }
 
-    fn fail(&self, failure: Failure) {
+    pub(crate) fn fail(&self, failure: Failure) {
         self.lock().failures.push(failure);
     }
 
@@ -160,6 +160,7 @@ impl Pass<'_> {
         mut events: I,
         mut handle: impl FnMut(I::Event, Delivery) -> Result<(), StageError>,
     ) -> Result<(), Stopped> {
+        let first = self.core.numbering().first();
         let (mut at, mut done) = (0, 0);
         loop {
             let run = || {
@@ -169,7 +170,7 @@ impl Pass<'_> {
                     handle(
                         event,
                         Delivery {
-                            sequence: Sequence::new(sequence),
+                            sequence: Sequence::new(first + sequence),
                             end_of_batch,
                         },
                     )?;
@@ -188,7 +189,7 @@ impl Pass<'_> {
                         events: done,
                     });
                 }
-                Err(cause) => (self.failed)(Some(at), cause),
+                Err(cause) => (self.failed)(Some(first + at), cause),
             }
             if !self.skips() {
                 return Err(Stopped {
@@ -211,17 +212,20 @@ impl Pass<'_> {
 fn flatten<R>(
     outcome: Result<Result<R, StageError>, Box<dyn Any + Send>>,
 ) -> Result<R, StageError> {
-    outcome.unwrap_or_else(|panic| {
-        let text = match panic.downcast_ref::<&str>() {
-            Some(text) => (*text).to_owned(),
-            None => panic
-                .downcast_ref::<String>()
-                .cloned()
-                .unwrap_or_else(|| "a value that is not text".to_owned()),
-        };
-        drop_quietly(panic);
-        Err(format!("panicked: {text}").into())
-    })
+    outcome.unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(panic)).into()))
+}
+
+/// What a panic says.
+pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
+    let text = match panic.downcast_ref::<&str>() {
+        Some(text) => (*text).to_owned(),
+        None => panic
+            .downcast_ref::<String>()
+            .cloned()
+            .unwrap_or_else(|| "a value that is not text".to_owned()),
+    };
+    drop_quietly(panic);
+    text
 }
 
 impl<T: Send + 'static> Job<T> {
@@ -252,7 +256,7 @@ impl<T: Send + 'static> Job<T> {
 
     /// One batch; `false`: the stage ends.
     fn pass<A: Access>(&self, mut batch: Batch<'_, T, A>, work: &mut impl Work<T, A>) -> bool {
-        let range = batch.sequences();
+        let (range, below) = (batch.range(), batch.sequences().end());
         let counters = batch.counters();
         let mut failed = |sequence, cause| {
             counters.failures.add(1);
@@ -270,13 +274,11 @@ impl<T: Send + 'static> Job<T> {
         if batch.is_empty() {
             return true;
         }
-        let ended = flatten(catch_unwind(AssertUnwindSafe(|| {
-            work.batch_end(range.end())
-        })));
+        let ended = flatten(catch_unwind(AssertUnwindSafe(|| work.batch_end(below))));
         if let Err(cause) = ended {
             failed(None, cause);
             if self.on_panic != OnPanic::Skip {
-                batch.stop_at(range.start().get(), 0);
+                batch.stop_at(range.start, 0);
                 return false;
             }
         }

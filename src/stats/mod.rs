@@ -54,7 +54,7 @@ pub struct StageStats {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProducerStats {
-    /// One above the last sequence that it published; 0 before.
+    /// One above the last sequence that it published; before, the first sequence of the bus.
     pub position: u64,
     /// How many sequences the slowest stage is behind that.
     pub lag: u64,
@@ -93,6 +93,7 @@ impl StageStats {
         }
         // after the stage's own position, so that the difference is not negative
         stats.lag = core.position().saturating_sub(stats.position);
+        stats.position += core.numbering().first();
         stats
     }
 
@@ -114,7 +115,7 @@ impl ProducerStats {
             Kind::Multi => (counters.position.get(), counters.events.get()),
         };
         Self {
-            position,
+            position: core.numbering().first() + position,
             lag: position.saturating_sub(core.table.least(position).position),
             events,
             batches: counters.batches.get(),

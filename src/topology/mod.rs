@@ -1,6 +1,9 @@
 //! Building a bus: a graph of stages, named by tokens.
 
+mod durable;
 mod graph;
+#[cfg(loom)]
+pub mod model_sink;
 mod start;
 
 use crate::config::{BusConfig, OnPanic, Wait, validate_batch_max};
@@ -15,6 +18,7 @@ use crate::stage::{
 };
 use crate::sync::Arc;
 use crate::wait::Waiter;
+use crate::wait::durability::Durability;
 use crate::wait::signal::{Signal, Signals};
 use graph::Node;
 use start::Thread;
@@ -80,6 +84,9 @@ struct Plan<T> {
     nodes: Vec<Node>,
     /// The entries in the cursor table of each node.
     entries: Vec<Box<[usize]>>,
+    /// Those of which a stage that comes after the node waits for; not always the node's own.
+    gates: Vec<Box<[usize]>>,
+    durability: Option<Durability>,
     threads: Vec<Thread>,
     /// Threads of the user's that were said to spin.
     own_spinners: usize,
@@ -173,6 +180,8 @@ impl<T: Send + 'static> Plan<T> {
             config,
             nodes: Vec::new(),
             entries: Vec::new(),
+            gates: Vec::new(),
+            durability: None,
             threads: Vec::new(),
             own_spinners: 0,
             roster: std::sync::Arc::default(),
@@ -425,7 +434,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
         let plan = &*self.plan;
         self.parents()
             .flat_map(|node| {
-                plan.entries[node]
+                plan.gates[node]
                     .iter()
                     .map(move |&entry| (entry, plan.nodes[node].name.as_str().into()))
             })
@@ -481,21 +490,26 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
             mutates,
         });
         plan.entries.push(entries.clone());
+        plan.gates.push(entries.clone());
         (stage, entries)
     }
 
     fn add_entry(&mut self, shared: bool) -> usize {
         let (entry, fits) = self.plan.ring.core.add_reader(shared);
+        self.check_fits(fits);
+        entry
+    }
+
+    fn check_fits(&mut self, fits: bool) {
         if !fits {
             let max = self.plan.config.stages_max;
             let text = format!(
-                "stage `{}` does not fit: stages_max is {max}, and each keyed member counts as one; raise stages_max",
+                "stage `{}` does not fit: stages_max is {max}, and each keyed member counts as one, a journal as two; raise stages_max",
                 self.name
             );
             self.plan
                 .note(Error::new(ErrorKind::TooManyStages, text).with_stage(&self.name));
         }
-        entry
     }
 
     /// Notes what is wrong with the stage by itself; `start()` tells it.
@@ -532,8 +546,13 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
         source: impl Source<T, A>,
         work: impl Work<T, A>,
     ) {
-        let plan = &mut *self.plan;
-        let job = Job {
+        let job = self.job(stage);
+        self.plan_thread(member, move || job.run(source, work));
+    }
+
+    fn job(&self, stage: Stage) -> Job<T> {
+        let plan = &*self.plan;
+        Job {
             stage: self.name.clone(),
             ring: plan.ring.clone(),
             signals: plan.signals.clone(),
@@ -541,8 +560,11 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
             on_panic: self.on_panic,
             roster: plan.roster.clone(),
             bus: plan.ring.core.id(),
-        };
-        plan.threads.push(Thread {
+        }
+    }
+
+    fn plan_thread(&mut self, member: Option<usize>, run: impl FnOnce() + Send + 'static) {
+        self.plan.threads.push(Thread {
             name: member.map_or_else(
                 || self.name.clone(),
                 |member| format!("{}-{member}", self.name),
@@ -550,7 +572,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
             stage: self.name.clone(),
             pin: self.pin,
             spins: self.wait == Wait::BusySpin,
-            run: Box::new(move || job.run(source, work)),
+            run: Box::new(run),
         });
     }
 }

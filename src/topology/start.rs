@@ -75,6 +75,7 @@ impl<T: Send + 'static> Plan<T> {
                 .for_each(|&entry| self.signals.watch(Signal::cursor(entry)));
         }
         Producer::new(&self.ring, &self.signals, self.producer_wait)
+            .with_durability(self.durability.clone())
     }
 
     /// The bus that runs now.
@@ -94,6 +95,7 @@ impl<T: Send + 'static> Plan<T> {
             threads,
             stages,
             warnings,
+            self.durability.clone(),
         )
     }
 

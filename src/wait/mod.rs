@@ -5,6 +5,7 @@
 //! register, fence, look again, sleep; and whoever changes what others look at looks for sleepers afterwards.
 
 pub(crate) mod context;
+pub(crate) mod durability;
 pub(crate) mod signal;
 
 use crate::config::Wait;

@@ -6,6 +6,8 @@
 )]
 
 pub(crate) mod executor;
+#[cfg(unix)]
+pub(crate) mod journal;
 pub(crate) mod payload;
 pub(crate) mod script;
 

@@ -1,11 +1,15 @@
 //! Plain config structs: public fields, `Default`, presets, one `validate()` that never corrects silently.
 
+mod journal;
+
+pub use journal::{JournalConfig, OnJournalError, RecoveryMode, Retention, SyncPolicy};
+
 use crate::error::Error;
 use std::time::Duration;
 
 /// The most slots a ring may have: 2^31, which every `usize` can hold.
 const CAPACITY_MAX: usize = 1 << 31;
-const BATCH_MAX: usize = 1 << 16;
+pub(crate) const BATCH_MAX: usize = 1 << 16;
 const STAGES_MAX: usize = 1024;
 const TAIL_PAUSES_MAX: u32 = 4096;
 

@@ -1,0 +1,223 @@
+//! The journal: events in segment files. It knows nothing of rings and topologies.
+//!
+//! * [`format`]: the bytes, pure; [`codec`]: events as bytes; [`storage`]: what is asked of a file system; [`segment`]: a file of frames.
+//! * [`writer`]: the writing end. [`scan`]: frames out of a file. [`recovery`], [`decision`], [`salvage`]: what is in a directory,
+//!   and what to do about damage.
+//! * [`replay`], [`reader`], [`inspect`]: reading it back: as its owner, beside it, without its codec.
+
+pub(crate) mod chain;
+pub(crate) mod codec;
+pub(crate) mod decision;
+pub(crate) mod format;
+pub(crate) mod inspect;
+pub(crate) mod positions;
+pub(crate) mod reader;
+pub(crate) mod recovery;
+pub(crate) mod replay;
+pub(crate) mod retention;
+pub(crate) mod salvage;
+pub(crate) mod scan;
+pub(crate) mod segment;
+#[cfg(test)]
+pub(crate) mod sim;
+pub(crate) mod storage;
+pub(crate) mod supply;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+pub(crate) mod writer;
+
+use crate::config::JournalConfig;
+use crate::error::{Error, ErrorKind};
+use crate::journal::codec::Codec;
+use crate::journal::recovery::{Recovery, recover};
+use crate::journal::replay::{Replay, sequence_since};
+use crate::journal::segment::Segment;
+use crate::journal::storage::{Disk, Storage};
+use crate::journal::writer::Writer;
+use crate::sequence::Sequence;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// What a journal's directory holds, after recovery: all of it is durable.
+#[derive(Clone, Debug)]
+pub(crate) struct Recovered {
+    /// The journal's id.
+    pub(crate) id: u64,
+    /// Oldest first; each begins where the one before it ends. One without frames is there only by itself, to say where the numbers go on.
+    pub(crate) segments: Vec<Segment>,
+    /// The sequence of the next record.
+    pub(crate) next: u64,
+}
+
+/// Events on disk: opened, replayed, then given to a topology, whose events it records.
+///
+/// One at a time, in one process, writes to a directory; [`JournalReader`](crate::JournalReader) reads beside it.
+///
+/// ```
+/// # let directory = std::env::temp_dir().join(format!("ringway-doc-journal-{}", std::process::id()));
+/// # let path = directory.as_path();
+/// use ringway::{Journal, JournalConfig, Plain};
+/// let journal = Journal::open(path, JournalConfig::default(), Plain::<u64>::new())?;
+/// let mut sum = 0;
+/// for record in journal.replay(journal.first())? {
+///     sum += record?.event;
+/// }
+/// # assert_eq!(sum, 0);
+/// # drop(journal);
+/// # let _ = std::fs::remove_dir_all(directory);
+/// # Ok::<(), ringway::Error>(())
+/// ```
+pub struct Journal<C: Codec> {
+    parts: Parts<C>,
+    recovered: Recovered,
+    recovery: Recovery,
+}
+
+/// What a journal is made of.
+pub(crate) struct Parts<C: Codec> {
+    pub(crate) writer: Writer<C>,
+    pub(crate) codec: Arc<C>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) config: JournalConfig,
+    /// Held as long as the writer lives.
+    pub(crate) lock: Lock,
+}
+
+impl<C: Codec> Journal<C> {
+    /// Opens the journal in this directory, or begins one, with its directory. Every frame is checked; an unsynced end that a crash left is
+    /// cut off: see [`recovery`](Self::recovery).
+    ///
+    /// # Errors
+    /// * [`InvalidConfig`](crate::ErrorKind::InvalidConfig).
+    /// * [`JournalLocked`](crate::ErrorKind::JournalLocked): it is open already.
+    /// * [`JournalMismatch`](crate::ErrorKind::JournalMismatch): it was made with another codec, or by a newer version.
+    /// * [`JournalCorrupt`](crate::ErrorKind::JournalCorrupt): it is damaged below what was durable: nothing is changed; see
+    ///   [`RecoveryMode::Salvage`](crate::RecoveryMode::Salvage).
+    /// * [`JournalIo`](crate::ErrorKind::JournalIo): the system refused.
+    pub fn open(path: impl AsRef<Path>, config: JournalConfig, codec: C) -> Result<Self, Error> {
+        config.validate()?;
+        let path = path.as_ref();
+        let disk = Disk::create(path).map_err(|error| {
+            let text = format!(
+                "{}: cannot make or open the directory: {error}",
+                path.display()
+            );
+            Error::new(ErrorKind::JournalIo, text).with_source(Arc::new(error))
+        })?;
+        let lock = lock(path)?;
+        Self::with_storage(Arc::new(disk), config, codec, lock)
+    }
+
+    pub(crate) fn with_storage(
+        storage: Arc<dyn Storage>,
+        config: JournalConfig,
+        codec: C,
+        lock: Lock,
+    ) -> Result<Self, Error> {
+        let codec = Arc::new(codec);
+        let (recovered, recovery) =
+            recover(&storage, codec.id(), codec.event_bytes(), config.recovery)?;
+        let writer = Writer::new(&storage, &config, &codec, &recovered)?;
+        let parts = Parts {
+            writer,
+            codec,
+            storage,
+            config,
+            lock,
+        };
+        Ok(Self {
+            parts,
+            recovered,
+            recovery,
+        })
+    }
+
+    /// The first sequence that is there; [`next`](Self::next) if there is none.
+    #[must_use]
+    pub fn first(&self) -> Sequence {
+        let first = self.recovered.segments.first();
+        Sequence::new(first.map_or(self.recovered.next, |first| first.first))
+    }
+
+    /// The sequence of the next event.
+    #[must_use]
+    pub fn next(&self) -> Sequence {
+        Sequence::new(self.recovered.next)
+    }
+
+    /// What opening it found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// The recorded events from `from` on.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig): `from` is not between [`first`](Self::first) and [`next`](Self::next).
+    /// [`JournalIo`](crate::ErrorKind::JournalIo).
+    pub fn replay(&self, from: Sequence) -> Result<Replay<C::Event>, Error> {
+        let Parts { storage, codec, .. } = &self.parts;
+        Replay::new(storage, codec.clone(), from.get(), self.recovered.next)
+    }
+
+    /// The events that were written at `since` or later, if the clock never went back; events that were written together have one time.
+    ///
+    /// # Errors
+    /// [`JournalIo`](crate::ErrorKind::JournalIo).
+    pub fn replay_since(&self, since: SystemTime) -> Result<Replay<C::Event>, Error> {
+        let Parts { storage, codec, .. } = &self.parts;
+        let from = sequence_since(storage, &**codec, since, self.recovered.next)?;
+        Replay::new(storage, codec.clone(), from, self.recovered.next)
+    }
+
+    /// For the bus.
+    pub(crate) fn into_parts(self) -> Parts<C> {
+        self.parts
+    }
+}
+
+impl<C: Codec> fmt::Debug for Journal<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.parts.storage.path("");
+        f.debug_struct("Journal")
+            .field("path", &path)
+            .field("recovery", &self.recovery)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps others from writing to the directory.
+#[derive(Debug, Default)]
+pub(crate) struct Lock {
+    #[expect(dead_code, reason = "the system releases the lock when it is closed")]
+    file: Option<std::fs::File>,
+}
+
+fn lock(path: &Path) -> Result<Lock, Error> {
+    let path = path.join(".lock");
+    let refused = |kind, what: &str, error: std::io::Error| {
+        let text = format!("{}: {what}: {error}", path.display());
+        Error::new(kind, text).with_source(Arc::new(error))
+    };
+    let mut options = std::fs::File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    let file = options
+        .open(&path)
+        .map_err(|error| refused(ErrorKind::JournalIo, "cannot open it", error))?;
+    #[cfg(target_os = "linux")]
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
+        |error| {
+            refused(
+                ErrorKind::JournalLocked,
+                "the journal is open already",
+                error.into(),
+            )
+        },
+    )?;
+    Ok(Lock { file: Some(file) })
+}

@@ -1,0 +1,437 @@
+//! How far named consumers are: one small file for each, that holds its last two positions.
+
+use crate::error::{Error, ErrorKind};
+use crate::journal::storage::{Disk, File, Storage, failed, read_full, write_all};
+use crate::sequence::Sequence;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Positions of named consumers that survive the process and a loss of power.
+///
+/// A position is where a consumer goes on: it is done with everything *below*. After a restart it is loaded, and the journal
+/// replayed from there. An event between the stored position and where the consumer really was is delivered again
+/// (at-least-once): store after the event's effect is done, never before; how often decides how much comes again.
+/// An effect that must not happen twice keeps the sequence beside it, in whatever it changes, and leaves out what it has seen.
+///
+/// Each [`store`](Self::store) takes one sync of the device (about 0.2 ms on a good one), so call it after many events. A kill or
+/// a loss of power at any moment leaves the old position or the new one. It may also go back. Clones are the same store.
+///
+/// Stored in a journal's own directory, the slowest position keeps segments from being removed: see
+/// [`Retention`](crate::Retention). So [`remove`](Self::remove) the names of consumers that will not come back.
+///
+/// ```
+/// use ringway::{PositionStore, Sequence};
+/// # let folder = std::env::temp_dir().join(format!("ringway-positions-{}", std::process::id()));
+/// let positions = PositionStore::open(&folder)?;
+/// assert_eq!(positions.load("invoices")?, None);
+///
+/// positions.store("invoices", Sequence::new(42))?; // 0 to 41 are done
+/// drop(positions);
+///
+/// let positions = PositionStore::open(&folder)?;
+/// assert_eq!(positions.load("invoices")?, Some(Sequence::new(42)));
+/// assert_eq!(positions.names()?, ["invoices"]);
+/// assert!(positions.remove("invoices")?);
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), ringway::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct PositionStore {
+    storage: Arc<dyn Storage>,
+    /// One at a time stores; whether a sync has failed.
+    failed: Arc<Mutex<bool>>,
+}
+
+/// Begins the name of a consumer's file; its name follows.
+const PREFIX: &str = ".position-";
+/// The same, of one that is being made.
+const UNBORN: &str = ".unborn-position-";
+/// The most bytes that a file's name may have after that.
+const NAME_MAX: usize = 200;
+
+const MAGIC: [u8; 8] = *b"RINGWAYP";
+/// Bytes of a slot: magic, how many stores there were, the position, four zeros, a checksum.
+const SLOT: usize = 32;
+/// From one slot to the other: never in one sector of the device.
+const STRIDE: usize = 4096;
+
+/// What a slot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot {
+    /// Counts stores, from 1: the greater one is the newer one, and says which slot is next.
+    generation: u64,
+    position: u64,
+}
+
+impl Slot {
+    fn encode(&self) -> [u8; SLOT] {
+        let mut bytes = [0; SLOT];
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[8..16].copy_from_slice(&self.generation.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.position.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..28]);
+        bytes[28..32].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; SLOT]) -> Option<Self> {
+        let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index]));
+        let crc = crc32c::crc32c(&bytes[..28]).to_le_bytes();
+        (bytes[0..8] == MAGIC && bytes[28..32] == crc).then(|| Self {
+            generation: number(8),
+            position: number(16),
+        })
+    }
+
+    /// In its file.
+    fn offset(&self) -> u64 {
+        self.generation % 2 * STRIDE as u64
+    }
+
+    /// The newer of a file's slots.
+    fn newest(file: &dyn File) -> io::Result<Option<Self>> {
+        let mut newest: Option<Self> = None;
+        for offset in [0, STRIDE as u64] {
+            let mut bytes = [0; SLOT];
+            if read_full(file, &mut bytes, offset)? < SLOT {
+                continue;
+            }
+            if let Some(slot) = Self::decode(&bytes)
+                && newest.is_none_or(|newest| newest.generation < slot.generation)
+            {
+                newest = Some(slot);
+            }
+        }
+        Ok(newest)
+    }
+}
+
+impl PositionStore {
+    /// The store in this directory, which is made if it is not there: that of a journal, or any other.
+    ///
+    /// # Errors
+    /// [`JournalIo`](ErrorKind::JournalIo): the system refused it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let disk = Disk::create(path).map_err(|error| {
+            let text = format!("opening {} failed: {error}", path.display());
+            Error::new(ErrorKind::JournalIo, text).with_source(Arc::new(error))
+        })?;
+        Ok(Self::on(Arc::new(disk)))
+    }
+
+    pub(crate) fn on(storage: Arc<dyn Storage>) -> Self {
+        Self {
+            storage,
+            failed: Arc::default(),
+        }
+    }
+
+    /// Stores where the consumer of this name goes on, durably.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig): the name is empty or too long (200 bytes; what is no letter, digit, `-` or `_`
+    /// counts three). [`JournalIo`](ErrorKind::JournalIo): the system refused it, and the old position may still be the stored
+    /// one; after a failed sync nothing more is stored by these clones. [`JournalCorrupt`](ErrorKind::JournalCorrupt) as [`load`](Self::load).
+    pub fn store(&self, name: &str, position: Sequence) -> Result<(), Error> {
+        let file_name = file_name(name)?;
+        let mut failed_before = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *failed_before {
+            let text = format!("position `{name}` is not stored: a sync has failed before");
+            return Err(Error::new(ErrorKind::JournalIo, text));
+        }
+        let position = position.get();
+        let stored = match self.open_file(&file_name, true)? {
+            None => self.create(&file_name, position),
+            Some(file) => {
+                let generation = self.newest(&*file, &file_name)?.generation + 1;
+                let slot = Slot {
+                    generation,
+                    position,
+                };
+                write_all(&*file, &slot.encode(), slot.offset()).and_then(|()| file.sync())
+            }
+        };
+        stored.map_err(|error| {
+            *failed_before = true;
+            failed(&*self.storage, &file_name, "storing a position in", error)
+        })
+    }
+
+    /// Where the consumer of this name goes on; `None`: nothing was ever stored for it.
+    ///
+    /// # Errors
+    /// [`JournalIo`](ErrorKind::JournalIo): the system refused it. [`JournalCorrupt`](ErrorKind::JournalCorrupt): its file holds no position.
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig) as [`store`](Self::store).
+    pub fn load(&self, name: &str) -> Result<Option<Sequence>, Error> {
+        let name = file_name(name)?;
+        let Some(file) = self.open_file(&name, false)? else {
+            return Ok(None);
+        };
+        let slot = self.newest(&*file, &name)?;
+        Ok(Some(Sequence::new(slot.position)))
+    }
+
+    /// Every name for which a position is stored, sorted.
+    ///
+    /// # Errors
+    /// [`JournalIo`](ErrorKind::JournalIo): the system refused it.
+    pub fn names(&self) -> Result<Vec<String>, Error> {
+        let listed = self.storage.list();
+        let listed = listed.map_err(|error| failed(&*self.storage, "", "listing", error))?;
+        let mut names: Vec<String> = listed.iter().filter_map(|name| consumer(name)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Forgets the name, durably; whether there was a position.
+    ///
+    /// # Errors
+    /// [`JournalIo`](ErrorKind::JournalIo): the system refused it. [`InvalidConfig`](ErrorKind::InvalidConfig) as [`store`](Self::store).
+    pub fn remove(&self, name: &str) -> Result<bool, Error> {
+        let name = file_name(name)?;
+        let _turn = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        match self
+            .storage
+            .remove(&name)
+            .and_then(|()| self.storage.sync())
+        {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed(&*self.storage, &name, "removing", error)),
+        }
+    }
+
+    /// The least position; `None`: none is stored.
+    pub(crate) fn slowest(&self) -> Result<Option<Sequence>, Error> {
+        let mut slowest = None;
+        for name in self.names()? {
+            // one that was removed since then holds nothing back
+            if let Some(position) = self.load(&name)? {
+                slowest = Some(slowest.map_or(position, |slowest: Sequence| slowest.min(position)));
+            }
+        }
+        Ok(slowest)
+    }
+
+    fn open_file(&self, name: &str, writable: bool) -> Result<Option<Arc<dyn File>>, Error> {
+        match self.storage.open(name, writable) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(&*self.storage, name, "opening", error)),
+        }
+    }
+
+    fn newest(&self, file: &dyn File, name: &str) -> Result<Slot, Error> {
+        let newest = Slot::newest(file);
+        let newest = newest.map_err(|error| failed(&*self.storage, name, "reading", error))?;
+        newest.ok_or_else(|| {
+            let path = self.storage.path(name);
+            let text = format!("{} holds no position", path.display());
+            Error::new(ErrorKind::JournalCorrupt, text)
+        })
+    }
+
+    /// A file is there only with a position in it: so one that holds none is damaged, and not taken for a consumer that is new.
+    fn create(&self, name: &str, position: u64) -> io::Result<()> {
+        let unborn = format!("{UNBORN}{}", name.trim_start_matches(PREFIX));
+        match self.storage.remove(&unborn) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = self.storage.create(&unborn)?;
+        for generation in [1, 2] {
+            let slot = Slot {
+                generation,
+                position,
+            };
+            write_all(&*file, &slot.encode(), slot.offset())?;
+        }
+        file.sync()?;
+        self.storage.rename(&unborn, name)?;
+        self.storage.sync()
+    }
+}
+
+impl fmt::Debug for PositionStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.storage.path("");
+        f.debug_struct("PositionStore")
+            .field("path", &path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The consumer's file: bytes that some file system might mind are written as `%` and two digits.
+fn file_name(name: &str) -> Result<String, Error> {
+    let mut encoded = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    if encoded.is_empty() || encoded.len() > NAME_MAX {
+        let accepted = format_args!("1 to {NAME_MAX} bytes, a special one counts three");
+        return Err(Error::out_of_range(
+            "a position's name",
+            format_args!("{name:?}"),
+            accepted,
+        ));
+    }
+    Ok(format!("{PREFIX}{encoded}"))
+}
+
+/// Whose file it is; `None`: not one of ours.
+fn consumer(file: &str) -> Option<String> {
+    let encoded = file.strip_prefix(PREFIX)?;
+    let mut bytes = Vec::new();
+    let mut rest = encoded.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    let name = String::from_utf8(bytes).ok()?;
+    (file_name(&name).ok()? == file).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::testing::{Failing, Folder};
+
+    fn stored(storage: &Arc<dyn Storage>, name: &str) -> Option<u64> {
+        let loaded = PositionStore::on(storage.clone()).load(name);
+        loaded.expect("it is whole").map(Sequence::get)
+    }
+
+    #[test]
+    fn positions_come_back_by_name_and_may_go_back() {
+        let folder = Folder::new();
+        let positions = PositionStore::on(folder.disk());
+        assert_eq!(positions.slowest().unwrap(), None);
+        for name in ["a", "B-_9", "ä/..", ".", "%41", " \n"] {
+            for position in [7, 8, 0, (1 << 62) - 1, 5] {
+                assert_ne!(stored(&folder.disk(), name), Some(position));
+                positions.store(name, Sequence::new(position)).unwrap();
+                assert_eq!(stored(&folder.disk(), name), Some(position));
+            }
+        }
+        positions.store("B-_9", Sequence::new(3)).unwrap();
+        assert_eq!(positions.slowest().unwrap(), Some(Sequence::new(3)));
+        let names = positions.names().unwrap();
+        assert_eq!(names, [" \n", "%41", ".", "B-_9", "a", "ä/.."]);
+        for name in &names {
+            assert!(positions.remove(name).unwrap());
+            assert!(!positions.remove(name).unwrap());
+            assert_eq!(positions.load(name).unwrap(), None);
+        }
+        assert!(folder.disk().list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn names_have_a_length() {
+        let folder = Folder::new();
+        let positions = PositionStore::on(folder.disk());
+        for (name, fits) in [
+            ("", false),
+            (&*"x".repeat(200), true),
+            (&*"x".repeat(201), false),
+            (&*".".repeat(67), false),
+        ] {
+            let stored = positions.store(name, Sequence::new(1));
+            assert_eq!(stored.is_ok(), fits, "{name}");
+            let kind = stored.map_err(|error| error.kind());
+            assert!(fits || kind == Err(ErrorKind::InvalidConfig), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_torn_at_any_byte_leaves_the_old_position_or_the_new_one() {
+        let folder = Folder::new();
+        let storage = folder.disk();
+        let positions = PositionStore::on(storage.clone());
+        positions.store("a", Sequence::new(0x1111)).unwrap();
+        let name = file_name("a").unwrap();
+        let file = storage.open(&name, true).unwrap();
+        let mut before = vec![0; STRIDE + SLOT];
+        for position in [0x2222, 0x3333, 0x4444] {
+            read_full(&*file, &mut before, 0).unwrap();
+            let old = stored(&storage, "a");
+            positions.store("a", Sequence::new(position)).unwrap();
+            let mut after = before.clone();
+            read_full(&*file, &mut after, 0).unwrap();
+            let changed: Vec<usize> = (0..after.len())
+                .filter(|&at| before[at] != after[at])
+                .collect();
+            assert!(changed.last().unwrap() - changed[0] < SLOT, "one slot only");
+            for cut in 0..=changed.len() {
+                // the first of them are there, then the last of them
+                for from_front in [true, false] {
+                    let mut torn = before.clone();
+                    for (index, &at) in changed.iter().enumerate() {
+                        if (index < cut) == from_front {
+                            torn[at] = after[at];
+                        }
+                    }
+                    write_all(&*file, &torn, 0).unwrap();
+                    let found = stored(&storage, "a");
+                    let all = torn == after;
+                    assert_eq!(
+                        found,
+                        if all { Some(position) } else { old },
+                        "cut at {cut}"
+                    );
+                }
+            }
+            write_all(&*file, &after, 0).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_kill_during_creation_leaves_nothing_or_the_position() {
+        for broken in ["create", "write", "sync", "rename", "sync directory"] {
+            let folder = Folder::new();
+            let (storage, calls) = Failing::over(folder.disk());
+            calls.fail(move |verb, _| verb == broken);
+            let positions = PositionStore::on(storage);
+            let error = positions.store("a", Sequence::new(7)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::JournalIo);
+            assert!(error.to_string().contains(".position-a"), "{error}");
+            let renamed = broken == "sync directory";
+            let expected = renamed.then_some(7);
+            assert_eq!(stored(&folder.disk(), "a"), expected, "{broken}");
+            calls.fail(|_, _| false);
+            let error = positions.store("a", Sequence::new(8)).unwrap_err();
+            assert!(error.to_string().contains("failed before"), "{error}");
+            let again = PositionStore::on(folder.disk());
+            again.store("a", Sequence::new(9)).unwrap();
+            assert_eq!(stored(&folder.disk(), "a"), Some(9), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_position_is_an_error_not_a_new_consumer() {
+        let folder = Folder::new();
+        let storage = folder.disk();
+        let name = file_name("a").unwrap();
+        storage.create(&name).unwrap();
+        let positions = PositionStore::on(storage);
+        for error in [
+            positions.load("a").map(drop).unwrap_err(),
+            positions.store("a", Sequence::new(1)).unwrap_err(),
+            positions.slowest().map(drop).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::JournalCorrupt);
+            assert!(error.to_string().contains(&name), "{error}");
+        }
+    }
+}

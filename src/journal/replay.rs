@@ -1,0 +1,381 @@
+//! Reading a journal back.
+
+use crate::error::{Error, ErrorKind};
+use crate::journal::codec::Codec;
+use crate::journal::format::{Content, next_record, segment_name};
+use crate::journal::recovery::list_segments;
+use crate::journal::scan::{Frames, Stop, corrupt, io_error, segment_header};
+use crate::journal::storage::Storage;
+use crate::sequence::Sequence;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// An event of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record<T> {
+    /// Its number.
+    pub sequence: Sequence,
+    /// When it was written: of events that were written together, the same.
+    pub time: SystemTime,
+    /// What was recorded.
+    pub event: T,
+}
+
+/// The events of a journal in order, from [`Journal::replay`](crate::Journal::replay). Sequences without an event, abandoned or lost, are stepped over.
+///
+/// It ends after the first error.
+///
+/// ```
+/// # let directory = std::env::temp_dir().join(format!("ringway-doc-replay-{}", std::process::id()));
+/// # let path = directory.as_path();
+/// use ringway::{Journal, JournalConfig, Plain};
+/// let journal = Journal::open(path, JournalConfig::default(), Plain::<u64>::new())?;
+/// let mut sum = 0;
+/// for record in journal.replay(journal.first())? {
+///     sum += record?.event;
+/// }
+/// # assert_eq!(sum, 0);
+/// # drop(journal);
+/// # let _ = std::fs::remove_dir_all(directory);
+/// # Ok::<(), ringway::Error>(())
+/// ```
+pub struct Replay<T> {
+    storage: Arc<dyn Storage>,
+    /// First sequence and salt.
+    segments: Vec<(u64, u64)>,
+    /// `None` when it has ended.
+    records: Option<Records<T>>,
+    end: u64,
+    skipped: u64,
+}
+
+impl<T: 'static> Replay<T> {
+    /// From `from` up to `end`, below which everything is written.
+    pub(crate) fn new(
+        storage: &Arc<dyn Storage>,
+        codec: Arc<dyn Codec<Event = T>>,
+        from: u64,
+        end: u64,
+    ) -> Result<Self, Error> {
+        let segments = list_segments(&**storage)?;
+        let first = segments.first().map_or(end, |(first, _)| *first).min(end);
+        if !(first..=end).contains(&from) {
+            return Err(Error::out_of_range(
+                "from",
+                from,
+                format_args!("{first} to {end}"),
+            ));
+        }
+        let at = segments.iter().rposition(|(first, _)| *first <= from);
+        let records = match at.filter(|_| from < end) {
+            Some(at) => Some(Records::open(storage, codec, segments[at], from)?),
+            None => None,
+        };
+        Ok(Self {
+            storage: storage.clone(),
+            segments,
+            records,
+            end,
+            skipped: 0,
+        })
+    }
+
+    /// How many sequences had no event, up to here.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.skipped + self.records.as_ref().map_or(0, |records| records.skipped)
+    }
+
+    /// `Ok(None)`: it has ended.
+    fn read(&mut self) -> Result<Option<Record<T>>, Error> {
+        while let Some(records) = &mut self.records {
+            if records.left > 0 {
+                if records.sequence >= self.end {
+                    return Ok(None);
+                }
+                return records.decode(&*self.storage).map(Some);
+            }
+            if records.frames.expected() >= self.end {
+                return Ok(None);
+            }
+            let Some(stop) = records.next_frame(&*self.storage)? else {
+                continue;
+            };
+            let expected = records.frames.expected();
+            let next = self
+                .segments
+                .iter()
+                .rfind(|(first, _)| *first == expected)
+                .copied();
+            match next.filter(|next| next.1 != records.salt) {
+                Some(next) => records.roll(&self.storage, next)?,
+                None => return Err(records.stopped(&*self.storage, stop)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<T: 'static> Iterator for Replay<T> {
+    type Item = Result<Record<T>, Error>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let read = self.read();
+        if !matches!(read, Ok(Some(_))) {
+            self.skipped = self.skipped();
+            self.records = None;
+        }
+        read.transpose()
+    }
+}
+
+impl<T: 'static> std::iter::FusedIterator for Replay<T> {}
+
+impl<T> fmt::Debug for Replay<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let next = self.records.as_ref().map(|records| records.sequence);
+        f.debug_struct("Replay")
+            .field("next", &next)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The records of one segment after the other.
+pub(crate) struct Records<T> {
+    codec: Arc<dyn Codec<Event = T>>,
+    event_bytes: u32,
+    pub(crate) frames: Frames,
+    pub(crate) first: u64,
+    pub(crate) salt: u64,
+    /// Records below are not wanted.
+    from: u64,
+    /// Of the current frame: how many records are left, where the next one begins in the payload, its sequence, and when it was written.
+    pub(crate) left: u64,
+    at: usize,
+    pub(crate) sequence: u64,
+    time: SystemTime,
+    pub(crate) skipped: u64,
+}
+
+impl<T: 'static> Records<T> {
+    /// The segment `first`, `salt`, from `from` on.
+    pub(crate) fn open(
+        storage: &Arc<dyn Storage>,
+        codec: Arc<dyn Codec<Event = T>>,
+        segment: (u64, u64),
+        from: u64,
+    ) -> Result<Self, Error> {
+        let event_bytes = codec.event_bytes();
+        Ok(Self {
+            frames: open_frames(storage, segment, &*codec)?,
+            codec,
+            event_bytes,
+            first: segment.0,
+            salt: segment.1,
+            from,
+            left: 0,
+            at: 0,
+            sequence: from,
+            time: UNIX_EPOCH,
+            skipped: 0,
+        })
+    }
+
+    /// Goes on with another segment.
+    pub(crate) fn roll(
+        &mut self,
+        storage: &Arc<dyn Storage>,
+        segment: (u64, u64),
+    ) -> Result<(), Error> {
+        self.frames = open_frames(storage, segment, &*self.codec)?;
+        (self.first, self.salt) = segment;
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        segment_name(self.first, self.salt)
+    }
+
+    /// Takes the next frame. `Some`: there is none.
+    pub(crate) fn next_frame(&mut self, storage: &dyn Storage) -> Result<Option<Stop>, Error> {
+        let advanced = self.frames.advance(self.from);
+        let header =
+            match advanced.map_err(|error| io_error(storage, &self.name(), "read it", error))? {
+                Ok(header) => header,
+                Err(stop) => return Ok(Some(stop)),
+            };
+        let end = header.range().end;
+        if header.count == 0 || end <= self.from {
+            return Ok(None);
+        }
+        self.sequence = header.first.max(self.from);
+        if header.content != Content::Records {
+            self.skipped += end - self.sequence;
+            self.sequence = end;
+            return Ok(None);
+        }
+        self.time = time(header.unix_ns);
+        (self.left, self.at) = (header.count, 0);
+        if self.event_bytes == 0 {
+            for sequence in header.first..self.sequence {
+                self.cut_record(storage, sequence)?;
+            }
+        } else {
+            let skipped = self.sequence - header.first;
+            self.at = (skipped * u64::from(self.event_bytes)) as usize; // within the payload, which was found to hold `count` of them
+            self.left -= skipped;
+        }
+        Ok(None)
+    }
+
+    /// Decodes the next record of the current frame.
+    #[inline]
+    pub(crate) fn decode(&mut self, storage: &dyn Storage) -> Result<Record<T>, Error> {
+        let sequence = self.sequence;
+        let record = self.cut_record(storage, sequence)?;
+        let bytes = &self.frames.payload()[record];
+        let event = match self.codec.decode(bytes) {
+            Ok(event) => event,
+            Err(error) => return Err(self.undecoded(storage, sequence, error)),
+        };
+        self.sequence += 1;
+        Ok(Record {
+            sequence: Sequence::new(sequence),
+            time: self.time,
+            event,
+        })
+    }
+
+    /// Where the next record is in the payload.
+    #[inline]
+    fn cut_record(
+        &mut self,
+        storage: &dyn Storage,
+        sequence: u64,
+    ) -> Result<std::ops::Range<usize>, Error> {
+        let payload = self.frames.payload();
+        let rest = payload.get(self.at..).unwrap_or_default();
+        let Some((record, rest)) = next_record(rest, self.event_bytes) else {
+            return Err(self.misfit(storage, sequence));
+        };
+        let end = payload.len() - rest.len();
+        if self.left == 1 && !rest.is_empty() {
+            return Err(self.misfit(storage, sequence));
+        }
+        let range = end - record.len()..end;
+        self.at = end;
+        self.left -= 1;
+        Ok(range)
+    }
+
+    #[cold]
+    fn misfit(&self, storage: &dyn Storage, sequence: u64) -> Error {
+        let why = "the records do not fill their frame";
+        corrupt(storage, &self.name(), self.frames.offset(), sequence, why)
+    }
+
+    #[cold]
+    fn undecoded(
+        &self,
+        storage: &dyn Storage,
+        sequence: u64,
+        error: crate::error::StageError,
+    ) -> Error {
+        let path = storage.path(&self.name());
+        let text = format!(
+            "{}: the codec cannot decode sequence {sequence}: {error}",
+            path.display()
+        );
+        Error::new(ErrorKind::Codec, text).with_source(Arc::from(error))
+    }
+
+    /// No frame begins where one must.
+    pub(crate) fn stopped(&self, storage: &dyn Storage, stop: Stop) -> Error {
+        let (offset, sequence) = (self.frames.offset(), self.frames.expected());
+        match list_segments(storage) {
+            Err(error) => error,
+            Ok(segments) if !segments.contains(&(self.first, self.salt)) => self.removed(storage),
+            Ok(_) => corrupt(storage, &self.name(), offset, sequence, stop),
+        }
+    }
+
+    /// Retention was faster.
+    pub(crate) fn removed(&self, storage: &dyn Storage) -> Error {
+        let sequence = self.frames.expected();
+        let path = storage.path(&self.name());
+        let text = format!(
+            "{}: the segment was removed by retention while sequence {sequence} was to be read from it",
+            path.display()
+        );
+        Error::new(ErrorKind::JournalIo, text)
+    }
+}
+
+fn open_frames<T: 'static>(
+    storage: &Arc<dyn Storage>,
+    (first, salt): (u64, u64),
+    codec: &dyn Codec<Event = T>,
+) -> Result<Frames, Error> {
+    let name = segment_name(first, salt);
+    let file = storage
+        .open(&name, false)
+        .map_err(|error| io_error(&**storage, &name, "open it", error))?;
+    let shape = crate::journal::scan::Shape {
+        codec: codec.id(),
+        event_bytes: codec.event_bytes(),
+    };
+    if let Err(why) = segment_header(&**storage, &name, &*file, (first, salt), Some(shape))? {
+        return Err(corrupt(&**storage, &name, 0, first, why));
+    }
+    Frames::new(file, first, salt, codec.event_bytes())
+        .map_err(|error| io_error(&**storage, &name, "read it", error))
+}
+
+/// The first sequence that was written at `since` or later, or `end`. It trusts that the clock never went back.
+pub(crate) fn sequence_since<T: 'static>(
+    storage: &Arc<dyn Storage>,
+    codec: &dyn Codec<Event = T>,
+    since: SystemTime,
+    end: u64,
+) -> Result<u64, Error> {
+    let since = since
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos();
+    let segments = list_segments(&**storage)?;
+    // the last segment that begins before it, then its frames by their headers, and the next segment's first
+    let mut from = end;
+    for segment in segments.into_iter().rev().filter(|(first, _)| *first < end) {
+        let mut frames = open_frames(storage, segment, codec)?;
+        let mut is_first = true;
+        loop {
+            let name = segment_name(segment.0, segment.1);
+            let advanced = frames.advance(u64::MAX);
+            let Ok(frame) =
+                advanced.map_err(|error| io_error(&**storage, &name, "read it", error))?
+            else {
+                break;
+            };
+            if frame.count == 0 {
+                continue;
+            }
+            if u128::from(frame.unix_ns) >= since {
+                from = from.min(frame.first);
+                break;
+            }
+            is_first = false;
+        }
+        if !is_first {
+            break;
+        }
+    }
+    Ok(from.min(end))
+}
+
+pub(crate) fn time(unix_ns: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_nanos(unix_ns)
+}

@@ -1,0 +1,246 @@
+//! What a journal asks of a file system: one directory of files that are read and written at offsets. The tests put a
+//! failing one in its place.
+
+use crate::error::{Error, ErrorKind};
+use std::any::Any;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One directory. Names are those of files in it.
+pub(crate) trait Storage: Send + Sync + 'static {
+    /// Every file.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Makes a file that is not there yet.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Opens a file that is there; `writable`: not only to read it.
+    fn open(&self, name: &str, writable: bool) -> io::Result<Arc<dyn File>>;
+
+    /// Gives a file another name, atomically; a file that had that name is gone.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes durable which files there are, and their names.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Keeps every other writer out, of this process and of others, until it is dropped; `WouldBlock`: one is there already.
+    /// A storage that only its maker knows needs none.
+    fn lock(&self) -> io::Result<Lock> {
+        Ok(Box::new(()))
+    }
+
+    /// For error texts.
+    fn path(&self, name: &str) -> PathBuf;
+}
+
+/// Being the one writer of a directory.
+pub(crate) type Lock = Box<dyn Any + Send + Sync>;
+
+/// [`Storage::lock`], with an error that says what it is about.
+pub(crate) fn lock(storage: &dyn Storage) -> Result<Lock, Error> {
+    storage.lock().map_err(|error| {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            let path = storage.path("");
+            let text = format!(
+                "the journal {} has a writer already, in this process or another",
+                path.display()
+            );
+            return Error::new(ErrorKind::JournalLocked, text);
+        }
+        failed(storage, LOCK, "locking", error)
+    })
+}
+
+/// What the system refused to do about a file.
+pub(crate) fn failed(storage: &dyn Storage, name: &str, what: &str, error: io::Error) -> Error {
+    let text = format!("{what} {} failed: {error}", storage.path(name).display());
+    Error::new(ErrorKind::JournalIo, text).with_source(Arc::new(error))
+}
+
+const LOCK: &str = ".lock";
+
+/// One file of it.
+pub(crate) trait File: Send + Sync + 'static {
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads up to `bytes.len()` bytes; 0 at the end of the file.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes some of `bytes`, which may be fewer than all.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    fn truncate(&self, len: u64) -> io::Result<()>;
+
+    /// Makes the file's bytes and length durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// Reads until `bytes` is full or the file ends; how many those were.
+pub(crate) fn read_full(file: &dyn File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.read_at(&mut bytes[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes all of `bytes`: a short write goes on where it ended, until the system says why.
+pub(crate) fn write_all(file: &dyn File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.write_at(&bytes[done..], offset + done as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A directory of the system.
+pub(crate) struct Disk {
+    path: PathBuf,
+    /// To sync it.
+    directory: fs::File,
+}
+
+impl Disk {
+    /// The directory, made if it is not there, with its parents; durably so.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let missing = path
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)?;
+        for made in made {
+            let parent = made
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        Self::open(path)
+    }
+
+    /// The directory, which must be there.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let directory = fs::File::open(path)?;
+        if !directory.metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            directory,
+        })
+    }
+}
+
+impl Storage for Disk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::File::options();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        Ok(Arc::new(options.open(self.path.join(name))?))
+    }
+
+    fn open(&self, name: &str, writable: bool) -> io::Result<Arc<dyn File>> {
+        let file = fs::File::options()
+            .read(true)
+            .write(writable)
+            .open(self.path.join(name))?;
+        Ok(Arc::new(file))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.directory.sync_all()
+    }
+
+    fn lock(&self) -> io::Result<Lock> {
+        let mut options = fs::File::options();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(self.path.join(LOCK))?;
+        // of the open file, not of the process: the same process is kept out too, and a kill sets it free
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(file))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl File for fs::File {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        FileExt::write_at(self, bytes, offset)
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::testing::Folder;
+
+    #[test]
+    fn one_writer_for_a_directory() {
+        let folder = Folder::new();
+        let (first, second) = (folder.disk(), folder.disk());
+        let held = lock(&*first).expect("nobody has it");
+        for storage in [&first, &second] {
+            let error = lock(&**storage).expect_err("it is held");
+            assert_eq!(error.kind(), ErrorKind::JournalLocked);
+            let path = folder.path.display().to_string();
+            assert!(error.to_string().contains(&path), "{error}");
+        }
+        drop(held);
+        lock(&*second).expect("it was given back");
+    }
+}

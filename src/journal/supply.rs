@@ -1,0 +1,323 @@
+//! The next segment's file, ready before it is needed: blocks that were written once cost half to sync.
+
+use crate::journal::format::parse_segment_name;
+use crate::journal::segment::fresh_salt;
+use crate::journal::storage::{File, Storage, write_all};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::{Builder, JoinHandle};
+
+/// Begins the name of a file that is to become a segment.
+const NEXT: &str = ".next-";
+/// Begins the name of a segment that was removed, to be used again.
+const SPARE: &str = ".spare-";
+
+/// Zeros are written in pieces of this: larger ones make later small writes several times slower.
+const PIECE: usize = 64 << 10;
+/// So many bytes of them are synced at a time, so that ending never waits long.
+const SYNCED: u64 = 4 << 20;
+/// So many files wait to be used again; others are removed.
+const SPARES_MAX: usize = 1;
+
+/// A file that is to become a segment: under a hidden name, and no frame in it passes with this salt.
+pub(crate) struct Prepared {
+    pub(crate) name: String,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) salt: u64,
+}
+
+/// An empty file.
+pub(crate) fn plain(storage: &dyn Storage) -> io::Result<Prepared> {
+    let salt = fresh_salt(None);
+    let name = format!("{NEXT}{salt:016x}");
+    let file = storage.create(&name)?;
+    Ok(Prepared { name, file, salt })
+}
+
+/// The name under which a removed segment waits.
+pub(crate) fn spare_name(segment: &str) -> String {
+    format!("{SPARE}{segment}")
+}
+
+/// Removes what an earlier life left: nothing of it belongs to the journal.
+pub(crate) fn clean(storage: &dyn Storage) -> io::Result<()> {
+    for name in storage.list()? {
+        if name.starts_with(NEXT) || name.starts_with(SPARE) {
+            storage.remove(&name)?;
+        }
+    }
+    Ok(())
+}
+
+enum Order {
+    Prepare,
+    /// The hidden name of a removed segment.
+    Spare(String),
+}
+
+/// A thread that prepares one file at a time. Dropping it ends the thread.
+pub(crate) struct Supply {
+    storage: Arc<dyn Storage>,
+    /// `None`: at its end.
+    orders: Option<Sender<Order>>,
+    /// `None` for a file that could not be prepared: whoever needs one makes it, and meets the error.
+    ready: Receiver<Option<Prepared>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Supply {
+    /// Of files with so many bytes. `None`: there is no thread for it.
+    pub(crate) fn start(storage: &Arc<dyn Storage>, bytes: u64) -> Option<Self> {
+        let (orders, ordered) = channel();
+        let (sender, ready) = channel();
+        let mut worker = Worker {
+            storage: storage.clone(),
+            bytes,
+            orders: ordered,
+            spares: VecDeque::new(),
+        };
+        let thread = Builder::new().name("journal-prepare".into());
+        let thread = thread.spawn(move || worker.run(&sender)).ok()?;
+        let supply = Self {
+            storage: storage.clone(),
+            orders: Some(orders),
+            ready,
+            thread: Some(thread),
+        };
+        supply.order(Order::Prepare);
+        Some(supply)
+    }
+
+    /// The file that is ready, and another one is begun; `None`: it is not ready, and will be for the next time.
+    pub(crate) fn take(&self) -> Option<Prepared> {
+        self.taken(self.ready.try_recv().ok())
+    }
+
+    /// The same, waiting for it. `None`: it cannot be had.
+    pub(crate) fn wait(&self) -> Option<Prepared> {
+        self.taken(self.ready.recv().ok())
+    }
+
+    fn taken(&self, answer: Option<Option<Prepared>>) -> Option<Prepared> {
+        let answer = answer?;
+        self.order(Order::Prepare);
+        answer
+    }
+
+    /// Leaves a removed segment to be used again, or removed for good.
+    pub(crate) fn leave(&self, spare: String) {
+        self.order(Order::Spare(spare));
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // a thread that panicked prepares nothing more, and nobody depends on it
+            let _ = orders.send(order);
+        }
+    }
+}
+
+impl Drop for Supply {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        for prepared in self.ready.try_iter().flatten() {
+            // if it stays, the next open removes it
+            let _ = self.storage.remove(&prepared.name);
+        }
+    }
+}
+
+struct Worker {
+    storage: Arc<dyn Storage>,
+    bytes: u64,
+    orders: Receiver<Order>,
+    spares: VecDeque<String>,
+}
+
+impl Worker {
+    fn run(&mut self, ready: &Sender<Option<Prepared>>) {
+        while let Ok(order) = self.orders.recv() {
+            match order {
+                Order::Prepare => {
+                    if ready.send(self.prepare()).is_err() {
+                        break;
+                    }
+                }
+                Order::Spare(name) => self.keep(name),
+            }
+        }
+        for spare in self.spares.drain(..) {
+            let _ = self.storage.remove(&spare);
+        }
+    }
+
+    fn keep(&mut self, spare: String) {
+        if self.spares.len() < SPARES_MAX {
+            self.spares.push_back(spare);
+        } else {
+            let _ = self.storage.remove(&spare);
+        }
+    }
+
+    fn prepare(&mut self) -> Option<Prepared> {
+        while let Some(spare) = self.spares.pop_front() {
+            match self.recycle(&spare) {
+                Ok(Some(prepared)) => return Some(prepared),
+                Ok(None) | Err(_) => {
+                    let _ = self.storage.remove(&spare);
+                }
+            }
+        }
+        let prepared = plain(&*self.storage).ok()?;
+        if !matches!(self.zero(&*prepared.file), Ok(true)) {
+            let _ = self.storage.remove(&prepared.name);
+            return None;
+        }
+        Some(prepared)
+    }
+
+    /// `None`: it is too short to be used again.
+    fn recycle(&self, spare: &str) -> io::Result<Option<Prepared>> {
+        let file = self.storage.open(spare, true)?;
+        let len = file.len()?;
+        if len < self.bytes {
+            return Ok(None);
+        }
+        if len > self.bytes {
+            file.truncate(self.bytes)?;
+            file.sync()?;
+        }
+        let old = spare.strip_prefix(SPARE).and_then(parse_segment_name);
+        let salt = fresh_salt(old.map(|(_, salt)| salt));
+        let name = format!("{NEXT}{salt:016x}");
+        self.storage.rename(spare, &name)?;
+        // before a byte of it is overwritten: else a loss of power might bring its old name back, with new bytes under it
+        if let Err(error) = self.storage.sync() {
+            let _ = self.storage.remove(&name);
+            return Err(error);
+        }
+        Ok(Some(Prepared { name, file, salt }))
+    }
+
+    /// `false`: it was told to end.
+    fn zero(&mut self, file: &dyn File) -> io::Result<bool> {
+        let zeros = vec![0; PIECE];
+        let mut done = 0;
+        while done < self.bytes {
+            match self.orders.try_recv() {
+                Ok(Order::Spare(name)) => self.keep(name),
+                // one is ordered only when the one before it was taken
+                Ok(Order::Prepare) | Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Ok(false),
+            }
+            let piece = (self.bytes - done).min(PIECE as u64);
+            write_all(file, &zeros[..piece as usize], done)?;
+            done += piece;
+            if done.is_multiple_of(SYNCED) {
+                file.sync()?;
+            }
+        }
+        file.sync()?;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::format::segment_name;
+    use crate::journal::testing::{Failing, Folder};
+
+    const BYTES: u64 = (PIECE as u64) * 3 / 2;
+
+    #[test]
+    fn files_are_zeroed_and_gone_when_nobody_took_them() {
+        let folder = Folder::new();
+        let storage = folder.disk();
+        let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        let first = supply.wait().expect("there is room");
+        assert_eq!(first.file.len().unwrap(), BYTES);
+        let second = supply.wait().expect("there is room");
+        assert_ne!((first.salt, &first.name), (second.salt, &second.name));
+        drop(supply);
+        let mut left = storage.list().unwrap();
+        left.sort();
+        let mut taken = [first.name, second.name];
+        taken.sort();
+        assert_eq!(left, taken, "a third one was ready, or half done");
+        clean(&*storage).unwrap();
+        assert!(storage.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_removed_segment_is_used_again_once_its_name_is_durably_gone() {
+        let folder = Folder::new();
+        let (storage, calls) = Failing::over(folder.disk());
+        let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        let spares: Vec<String> = [(0, BYTES + 5), (1, BYTES), (2, BYTES)]
+            .map(|(first, bytes)| {
+                let name = spare_name(&segment_name(first, 7));
+                let file = storage.create(&name).unwrap();
+                write_all(&*file, &vec![b'x'; bytes as usize], 0).unwrap();
+                name
+            })
+            .to_vec();
+        for spare in &spares {
+            supply.leave(spare.clone());
+        }
+        supply.wait().expect("the one that was begun before");
+        calls.take();
+        let recycled = loop {
+            let next = supply.wait().expect("there is room");
+            let mut byte = [0];
+            next.file.read_at(&mut byte, 0).unwrap();
+            if byte == [b'x'] {
+                break next;
+            }
+        };
+        assert_eq!(recycled.file.len().unwrap(), BYTES);
+        assert_ne!(recycled.salt, 7);
+        let calls = calls.take();
+        let renamed = calls
+            .iter()
+            .position(|(verb, name)| *verb == "rename" && *name == recycled.name);
+        let renamed = renamed.expect("it got another name");
+        assert_eq!(calls[renamed + 1].0, "sync directory");
+        drop(supply);
+        let left = storage.list().unwrap();
+        assert!(!left.iter().any(|name| name.starts_with(SPARE)), "{left:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_prepared_is_not_waited_for() {
+        let folder = Folder::new();
+        let (storage, calls) = Failing::over(folder.disk());
+        calls.fail(|verb, _| verb == "write");
+        let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        assert!(supply.wait().is_none());
+        calls.fail(|_, _| false);
+        supply.wait(); // was begun before that, or after it
+        assert!(supply.wait().is_some(), "another time it may");
+    }
+
+    #[test]
+    fn a_short_spare_is_removed() {
+        let folder = Folder::new();
+        let storage = folder.disk();
+        let name = spare_name(&segment_name(0, 7));
+        storage.create(&name).unwrap();
+        let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        supply.leave(name);
+        for _ in 0..3 {
+            let next = supply.wait().expect("there is room");
+            assert_eq!(next.file.len().unwrap(), BYTES);
+        }
+        let left = storage.list().unwrap();
+        assert!(!left.iter().any(|name| name.starts_with(SPARE)), "{left:?}");
+    }
+}

@@ -1,0 +1,299 @@
+//! The writing end of a journal.
+
+use crate::config::JournalConfig;
+use crate::error::{Error, ErrorKind, StageError};
+use crate::journal::Recovered;
+use crate::journal::chain::{Chain, Pinned};
+use crate::journal::codec::Codec;
+use crate::journal::format::{
+    Content, FRAME_HEADER, FrameHeader, PAYLOAD_MAX, RECORD_HEADER, SegmentHeader, frame_bytes,
+    payload_crc,
+};
+use crate::journal::segment::unix_ns;
+use crate::journal::storage::Storage;
+use crate::sync::drop_quietly;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
+
+/// Appends events to segments. One for a journal, on one thread. After an error it writes nothing more.
+pub(crate) struct Writer<C: Codec> {
+    codec: Arc<C>,
+    /// Of every event; 0: it varies.
+    event_bytes: u32,
+    chain: Chain,
+    /// Room for a frame's header, then records, which are those of the sequences from `written` up to `next`.
+    buffer: Vec<u8>,
+    write_bytes_max: usize,
+    /// `PAYLOAD_MAX`, but for tests.
+    payload_max: usize,
+    next: u64,
+    written: u64,
+    synced: u64,
+    /// The `synced` that stands in the last frame.
+    noted: u64,
+    /// The first error.
+    failed: Option<(ErrorKind, String)>,
+}
+
+impl<C: Codec> Writer<C> {
+    /// Begins a new segment behind what was recovered.
+    pub(crate) fn new(
+        storage: &Arc<dyn Storage>,
+        config: &JournalConfig,
+        codec: &Arc<C>,
+        recovered: &Recovered,
+    ) -> Result<Self, Error> {
+        let event_bytes = codec.event_bytes();
+        let header = SegmentHeader {
+            journal: recovered.id,
+            salt: 0,
+            first: 0,
+            kept_from: 0,
+            codec: codec.id(),
+            event_bytes,
+        };
+        let chain = Chain::open(storage, config, header, recovered)?;
+        let mut buffer = Vec::with_capacity(usual_bytes(config.write_bytes_max));
+        buffer.resize(FRAME_HEADER, 0);
+        Ok(Self {
+            codec: codec.clone(),
+            event_bytes,
+            chain,
+            buffer,
+            write_bytes_max: config.write_bytes_max,
+            payload_max: PAYLOAD_MAX,
+            next: recovered.next,
+            written: recovered.next,
+            synced: recovered.next,
+            noted: recovered.next,
+            failed: None,
+        })
+    }
+
+    /// `pinned` says which is the least sequence that somebody reads now: no segment with it or a later one is removed.
+    pub(crate) fn pin(&mut self, pinned: Pinned) {
+        self.chain.pin(pinned);
+    }
+
+    /// Everything below is in the files.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Everything below is durable.
+    pub(crate) fn synced(&self) -> u64 {
+        self.synced
+    }
+
+    /// Records an event, to be written with the next ones, at the latest by `flush`. Sequences that are left out since the last were abandoned.
+    pub(crate) fn record(&mut self, sequence: u64, event: &C::Event) -> Result<(), Error> {
+        self.attempt(|writer| writer.try_record(sequence, event))
+    }
+
+    /// Writes what was recorded; sequences below `below` that were not recorded were abandoned.
+    pub(crate) fn flush(&mut self, below: u64) -> Result<(), Error> {
+        self.attempt(|writer| {
+            writer.write_records()?;
+            writer.abandon(below)
+        })
+    }
+
+    /// Makes durable what was written. With nothing to sync it does nothing.
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
+        self.attempt(|writer| {
+            if writer.synced < writer.written {
+                writer.chain.sync()?;
+                writer.synced = writer.written;
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes in the files how far they are durable, so that a damage below that is known as such: when it is idle, and at its end.
+    pub(crate) fn note_synced(&mut self) -> Result<(), Error> {
+        self.attempt(|writer| {
+            if writer.noted < writer.synced {
+                writer.write_bare(Content::Watermark, 0)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Nothing is tried after a failure: what the files hold then is not known, and a sync that succeeds later proves nothing.
+    #[inline]
+    fn attempt(&mut self, what: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+        if let Some((kind, first)) = &self.failed {
+            let text = format!("the journal has failed already: {first}");
+            return Err(Error::new(*kind, text));
+        }
+        let done = what(self);
+        if let Err(error) = &done {
+            self.failed = Some((error.kind(), error.to_string()));
+        }
+        done
+    }
+
+    #[inline]
+    fn try_record(&mut self, sequence: u64, event: &C::Event) -> Result<(), Error> {
+        if sequence != self.next {
+            self.skip_to(sequence)?;
+        }
+        let start = self.buffer.len();
+        if let Err(cause) = self.encode(event) {
+            return Err(self.codec_failed(sequence, start, cause));
+        }
+        if self.buffer.len() - FRAME_HEADER > self.payload_max {
+            self.set_apart(start)?;
+        }
+        self.next = sequence + 1;
+        if self.buffer.len() - FRAME_HEADER >= self.write_bytes_max {
+            self.write_records()?;
+        }
+        Ok(())
+    }
+
+    /// Appends the event's record to the buffer; after an error anything may stand behind what it held.
+    #[inline]
+    fn encode(&mut self, event: &C::Event) -> Result<(), StageError> {
+        let (codec, buffer) = (&*self.codec, &mut self.buffer);
+        let header = if self.event_bytes == 0 {
+            RECORD_HEADER
+        } else {
+            0
+        };
+        let at = buffer.len();
+        buffer.extend_from_slice(&[0; RECORD_HEADER][..header]);
+        // a buffer that a panic left half changed is cut back or thrown away
+        match catch_unwind(AssertUnwindSafe(|| codec.encode(event, buffer))) {
+            Ok(encoded) => encoded?,
+            Err(panic) => {
+                let text = match panic.downcast_ref::<&str>() {
+                    Some(text) => (*text).to_owned(),
+                    None => (panic.downcast_ref::<String>().cloned())
+                        .unwrap_or_else(|| "a value that is not text".to_owned()),
+                };
+                drop_quietly(panic);
+                return Err(format!("panicked: {text}").into());
+            }
+        }
+        let Some(bytes) = buffer.len().checked_sub(at + header) else {
+            return Err("it removed bytes that were there before".into());
+        };
+        if bytes + header > self.payload_max {
+            let most = self.payload_max - header;
+            return Err(format!("it made {bytes} bytes, the most is {most}").into());
+        }
+        if self.event_bytes == 0 {
+            // at most PAYLOAD_MAX
+            buffer[at..at + header].copy_from_slice(&(bytes as u32).to_le_bytes());
+        } else if bytes != self.event_bytes as usize {
+            let expected = self.event_bytes;
+            return Err(format!("it made {bytes} bytes where every event has {expected}").into());
+        }
+        Ok(())
+    }
+
+    /// The events before the one that failed are still written, so that nothing is missing before it.
+    #[cold]
+    fn codec_failed(&mut self, sequence: u64, start: usize, cause: StageError) -> Error {
+        if self.buffer.len() >= start {
+            self.buffer.truncate(start);
+            // the codec's failure is the first one, and the one that is reported
+            let _ = self.write_records();
+        }
+        let text = format!("the codec failed on sequence {sequence}: {cause}");
+        Error::new(ErrorKind::Codec, text).with_source(Arc::from(cause))
+    }
+
+    /// Writes what comes before the last record, which begins at `start`: together they are too many bytes for a frame.
+    #[cold]
+    fn set_apart(&mut self, start: usize) -> Result<(), Error> {
+        let last = self.buffer.split_off(start);
+        self.write_records()?;
+        self.buffer.extend_from_slice(&last);
+        Ok(())
+    }
+
+    #[cold]
+    fn skip_to(&mut self, sequence: u64) -> Result<(), Error> {
+        if sequence < self.next {
+            let text = format!("sequence {sequence} comes after {}", self.next);
+            return Err(Error::new(ErrorKind::JournalMisplaced, text));
+        }
+        self.write_records()?;
+        self.abandon(sequence)
+    }
+
+    fn abandon(&mut self, below: u64) -> Result<(), Error> {
+        if self.next < below {
+            self.write_bare(Content::Abandoned, below - self.next)?;
+            self.next = below;
+        }
+        Ok(())
+    }
+
+    /// Writes all that is in the buffer, as one frame.
+    fn write_records(&mut self) -> Result<(), Error> {
+        if self.written == self.next {
+            return Ok(());
+        }
+        let payload = self.buffer.len() - FRAME_HEADER;
+        let bytes = frame_bytes(payload);
+        self.chain.make_room(bytes, self.written)?;
+        let crc = payload_crc(self.chain.salt(), &self.buffer[FRAME_HEADER..]);
+        let header = FrameHeader {
+            // at most PAYLOAD_MAX
+            bytes: payload as u32,
+            payload_crc: crc,
+            ..self.header(Content::Records, self.next - self.written)
+        };
+        self.buffer[..FRAME_HEADER].copy_from_slice(&header.encode(self.chain.salt()));
+        self.buffer.resize(bytes as usize, 0);
+        self.chain.append(&self.buffer, self.next, header.unix_ns)?;
+        self.written = self.next;
+        self.noted = header.synced;
+        self.buffer.truncate(FRAME_HEADER);
+        let usual = usual_bytes(self.write_bytes_max);
+        if self.buffer.capacity() > usual {
+            self.buffer.shrink_to(usual);
+        }
+        Ok(())
+    }
+
+    /// Writes a frame without a payload, of so many sequences behind what is written.
+    fn write_bare(&mut self, content: Content, count: u64) -> Result<(), Error> {
+        if count > 0 {
+            self.chain.make_room(frame_bytes(0), self.written)?;
+        }
+        let header = FrameHeader {
+            payload_crc: payload_crc(self.chain.salt(), &[]),
+            ..self.header(content, count)
+        };
+        let frame = header.encode(self.chain.salt());
+        let end = self.written + count;
+        self.chain.append(&frame, end, header.unix_ns)?;
+        self.written = end;
+        self.noted = header.synced;
+        Ok(())
+    }
+
+    fn header(&self, content: Content, count: u64) -> FrameHeader {
+        FrameHeader {
+            content,
+            bytes: 0,
+            count,
+            first: self.written,
+            synced: self.synced,
+            unix_ns: unix_ns(),
+            payload_crc: 0,
+        }
+    }
+}
+
+/// What the buffer takes, unless an event is large: a write begins only once so many bytes are reached, by an event that goes beyond.
+fn usual_bytes(write_bytes_max: usize) -> usize {
+    FRAME_HEADER + write_bytes_max + write_bytes_max / 8
+}
