@@ -1,8 +1,10 @@
 //! A running bus: how it is watched and how it ends.
 
 use crate::error::{Error, ErrorKind};
+use crate::journal::replay::{Archive, Replay};
 use crate::ring::cursor::Counters;
 use crate::ring::{Kind, Ring};
+use crate::sequence::Sequence;
 use crate::stage::{Failure, Roster};
 use crate::stats::{BusStats, ProducerStats, StageStats};
 use crate::sync::{Arc, thread_number};
@@ -31,8 +33,10 @@ pub struct Bus<T> {
     /// Each stage's name, and its entries in the cursor table.
     stages: Vec<(String, Box<[usize]>)>,
     warnings: Vec<Error>,
-    /// How far its journal is. What else of a journal is asked of a running bus, such as a replay, stands beside it.
+    /// How far its journal is.
     durability: Option<Durability>,
+    /// What its journal holds.
+    archive: Option<Archive<T>>,
 }
 
 impl<T: Send + 'static> Bus<T> {
@@ -43,7 +47,7 @@ impl<T: Send + 'static> Bus<T> {
         threads: Vec<JoinHandle<()>>,
         stages: Vec<(String, Box<[usize]>)>,
         warnings: Vec<Error>,
-        durability: Option<Durability>,
+        (durability, archive): (Option<Durability>, Option<Archive<T>>),
     ) -> Self {
         Self {
             ring,
@@ -53,6 +57,7 @@ impl<T: Send + 'static> Bus<T> {
             stages,
             warnings,
             durability,
+            archive,
         }
     }
 
@@ -93,6 +98,21 @@ impl<T: Send + 'static> Bus<T> {
     #[must_use]
     pub fn durability(&self) -> Option<Durability> {
         self.durability.clone()
+    }
+
+    /// The events that its journal holds, from `from` up to what is *written* at this moment; read beside the running bus, on the caller's thread.
+    /// While the replay lives, retention removes nothing of it.
+    ///
+    /// # Errors
+    /// [`JournalMisplaced`](ErrorKind::JournalMisplaced): there is no journal.
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig): `from` is above what is written, or removed already.
+    /// [`JournalIo`](ErrorKind::JournalIo).
+    pub fn replay(&self, from: Sequence) -> Result<Replay<T>, Error> {
+        let (Some(archive), Some(durability)) = (&self.archive, &self.durability) else {
+            let text = "the bus has no journal to replay: give it one with topology.stage(name).journal(journal)";
+            return Err(Error::new(ErrorKind::JournalMisplaced, text));
+        };
+        archive.replay(from.get(), durability.written().get())
     }
 
     /// No more events; what was published is delivered. Returns at once, and may be called more than once.

@@ -244,3 +244,100 @@ fn full_rings_behind_a_lazy_journal_do_not_stall() {
         });
     }
 }
+
+#[test]
+fn numbers_go_on_where_the_journal_ended_and_everything_is_replayed() {
+    for sync in POLICIES {
+        let directory = Directory::new();
+        let mut expected = Vec::new();
+        for life in 0..3_u64 {
+            let (bus, mut producer) = alone(&directory, sync);
+            let before = expected.len() as u64;
+            let replay = |bus: &Bus<u64>, from| {
+                let replay = bus.replay(Sequence::new(from)).expect("it is there");
+                let records = replay.map(|record| record.expect("it is whole"));
+                records
+                    .map(|record| (record.sequence.get(), record.event))
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(replay(&bus, 0), expected, "{sync:?}, life {life}");
+            for number in 0..1000 {
+                let event = life * 7919 + number;
+                let sequence = producer.publish(event).expect("it is open");
+                expected.push((sequence.get(), event));
+            }
+            assert_eq!(expected[before as usize].0, before, "{sync:?}, life {life}");
+            let last = Sequence::new(before + 999);
+            producer
+                .wait_durable(last, Level::Written)
+                .expect("it is written");
+            assert_eq!(replay(&bus, 0), expected, "{sync:?}, life {life}");
+            let half = expected.len() / 2;
+            assert_eq!(replay(&bus, half as u64), expected[half..]);
+            let beyond = bus.replay(Sequence::new(expected.len() as u64 + 1));
+            assert_eq!(
+                beyond.expect_err("nothing is there").kind(),
+                ErrorKind::InvalidConfig
+            );
+            drop(producer);
+            bus.shutdown().expect("nothing fails");
+        }
+    }
+}
+
+#[test]
+fn what_is_being_replayed_is_not_removed() {
+    let directory = Directory::new();
+    let mut config = JournalConfig {
+        segment_bytes: 4096,
+        write_bytes_max: 1024,
+        sync: SyncPolicy::Never,
+        ..JournalConfig::default()
+    };
+    config.retention.bytes_max = Some(4 * 4096);
+    let journal = Journal::open(&directory.0, config, Plain::<u64>::new()).expect("it is new");
+    let mut topology = Topology::single(BusConfig::default(), || 0).expect("it is valid");
+    topology.stage("journal").journal(journal);
+    let (bus, mut producer) = topology.start().expect("it starts");
+    let mut publish = |events: std::ops::Range<u64>| {
+        let last = events.end - 1;
+        producer
+            .publish_batch(events.collect::<Vec<_>>())
+            .expect("it is open");
+        producer
+            .wait_durable(Sequence::new(last), Level::Written)
+            .expect("it is written");
+    };
+    publish(0..2000);
+    let first = (0..)
+        .map(Sequence::new)
+        .find(|from| bus.replay(*from).is_ok());
+    let first = first.expect("something is left").get();
+    let mut replay = bus.replay(Sequence::new(first)).expect("it is there");
+    for round in 1..20 {
+        publish(round * 2000..(round + 1) * 2000);
+    }
+    for expected in first..2000 {
+        let record = replay.next().expect("more is there").expect("it was kept");
+        assert_eq!((record.sequence.get(), record.event), (expected, expected));
+    }
+    assert!(replay.next().is_none(), "it ends where the journal was");
+    for round in 20..40 {
+        publish(round * 2000..(round + 1) * 2000);
+    }
+    let gone = bus
+        .replay(Sequence::new(first))
+        .expect_err("nobody reads it any more");
+    assert_eq!(gone.kind(), ErrorKind::InvalidConfig);
+    drop(producer);
+    bus.shutdown().expect("nothing fails");
+}
+
+#[test]
+fn a_bus_without_a_journal_has_nothing_to_replay() {
+    let mut topology = Topology::single(BusConfig::default(), || 0_u64).expect("it is valid");
+    topology.stage("read").handle(|_, _| {});
+    let (bus, _producer) = topology.start().expect("it starts");
+    let error = bus.replay(Sequence::new(0)).expect_err("there is none");
+    assert_eq!(error.kind(), ErrorKind::JournalMisplaced);
+}

@@ -7,6 +7,7 @@ use crate::journal::Recovered;
 use crate::journal::format::{
     Content, FRAME_HEADER, FrameHeader, SEGMENT_HEADER, SegmentHeader, payload_crc,
 };
+use crate::journal::pins::Pins;
 use crate::journal::positions::PositionStore;
 use crate::journal::retention::{Limits, kept_from};
 use crate::journal::segment::{Segment, unix_ns};
@@ -18,15 +19,12 @@ use std::sync::Arc;
 /// So many segments may wait for a sync, each with an open file; the oldest is synced when there is one more.
 const UNSYNCED_MAX: usize = 8;
 
-/// Says which is the least sequence that somebody reads now, if anybody does.
-pub(crate) type Pinned = Box<dyn Fn() -> Option<u64> + Send>;
-
 /// Appends frames; knows of them only how long they are and which sequences they hold.
 pub(crate) struct Chain {
     storage: Arc<dyn Storage>,
     config: JournalConfig,
     positions: PositionStore,
-    pinned: Pinned,
+    pins: Pins,
     /// `None` under `SyncPolicy::Never`, which gains nothing by it.
     supply: Option<Supply>,
     /// Of the segment that grows.
@@ -71,8 +69,8 @@ impl Chain {
             }
         };
         let positions = PositionStore::on(storage.clone());
-        let pinned: Pinned = Box::new(|| None);
-        let limits = limits(config, &positions, &pinned);
+        let pins = Pins::default();
+        let limits = limits(config, &positions, &pins);
         let header = SegmentHeader {
             first: recovered.next,
             kept_from: match &limits {
@@ -105,7 +103,7 @@ impl Chain {
             storage: storage.clone(),
             config: config.clone(),
             positions,
-            pinned,
+            pins,
             supply,
             kept_from: header.kept_from,
             kept_durable: header.kept_from,
@@ -120,9 +118,9 @@ impl Chain {
         })
     }
 
-    /// Asks this from now on before segments are removed.
-    pub(crate) fn pin(&mut self, pinned: Pinned) {
-        self.pinned = pinned;
+    /// What keeps segments from being removed while they are read.
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
     }
 
     /// Of the segment that grows.
@@ -187,7 +185,7 @@ impl Chain {
     }
 
     fn roll(&mut self, first: u64) -> Result<(), Error> {
-        let limits = limits(&self.config, &self.positions, &self.pinned);
+        let limits = limits(&self.config, &self.positions, &self.pins);
         let allowed = self.header.kept_from;
         let before = self.current.clone();
         let kept_from = match &limits {
@@ -227,12 +225,16 @@ impl Chain {
     /// removed stays: that harms nobody, and it is tried again when the next segment is begun.
     fn remove_below(&mut self, below: u64) -> Result<(), Error> {
         while let Some(oldest) = self.sealed.first().filter(|oldest| oldest.end <= below) {
-            let name = oldest.name();
-            if oldest.end > self.kept_durable {
+            let (name, end) = (oldest.name(), oldest.end);
+            if end > self.kept_durable {
                 self.sync()?;
             }
             if self.names_went {
                 self.sync_names()?;
+            }
+            let pins = self.pins.hold();
+            if pins.least().is_some_and(|least| least < end) {
+                break; // somebody began to read since
             }
             let removed = match &self.supply {
                 Some(supply) => {
@@ -242,6 +244,7 @@ impl Chain {
                 }
                 None => self.storage.remove(&name),
             };
+            drop(pins);
             match removed {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => break,
                 _ => {}
@@ -255,7 +258,7 @@ impl Chain {
 }
 
 /// `None`: nothing is ever removed.
-fn limits(config: &JournalConfig, positions: &PositionStore, pinned: &Pinned) -> Option<Limits> {
+fn limits(config: &JournalConfig, positions: &PositionStore, pins: &Pins) -> Option<Limits> {
     let retention = config.retention;
     let some = retention.consumed || retention.bytes_max.is_some() || retention.age_max.is_some();
     some.then(|| Limits {
@@ -266,7 +269,7 @@ fn limits(config: &JournalConfig, positions: &PositionStore, pinned: &Pinned) ->
             Ok(slowest) => slowest.map(crate::sequence::Sequence::get),
             Err(_) => Some(0),
         },
-        pinned: pinned(),
+        pinned: pins.hold().least(),
         now_ns: unix_ns(),
     })
 }

@@ -10,6 +10,7 @@ pub(crate) mod codec;
 pub(crate) mod decision;
 pub(crate) mod format;
 pub(crate) mod inspect;
+mod pins;
 pub(crate) mod positions;
 pub(crate) mod reader;
 pub(crate) mod recovery;
@@ -31,10 +32,11 @@ pub(crate) mod writer;
 use crate::config::JournalConfig;
 use crate::error::{Error, ErrorKind};
 use crate::journal::codec::Codec;
+use crate::journal::positions::PositionStore;
 use crate::journal::recovery::{Recovery, recover};
-use crate::journal::replay::{Replay, sequence_since};
+use crate::journal::replay::{Archive, Replay, sequence_since};
 use crate::journal::segment::Segment;
-use crate::journal::storage::{Disk, Storage};
+use crate::journal::storage::{Disk, Lock, Storage, lock};
 use crate::journal::writer::Writer;
 use crate::sequence::Sequence;
 use std::fmt;
@@ -83,8 +85,15 @@ pub(crate) struct Parts<C: Codec> {
     pub(crate) codec: Arc<C>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) config: JournalConfig,
-    /// Held as long as the writer lives.
-    pub(crate) lock: Lock,
+    /// Held for as long as the writer lives, which is dropped before it.
+    _lock: Lock,
+}
+
+impl<C: Codec> Parts<C> {
+    /// What can be read while the writer goes on.
+    pub(crate) fn archive(&self) -> Archive<C::Event> {
+        Archive::new(&self.storage, self.codec.clone(), self.writer.pins())
+    }
 }
 
 impl<C: Codec> Journal<C> {
@@ -108,16 +117,15 @@ impl<C: Codec> Journal<C> {
             );
             Error::new(ErrorKind::JournalIo, text).with_source(Arc::new(error))
         })?;
-        let lock = lock(path)?;
-        Self::with_storage(Arc::new(disk), config, codec, lock)
+        Self::with_storage(Arc::new(disk), config, codec)
     }
 
     pub(crate) fn with_storage(
         storage: Arc<dyn Storage>,
         config: JournalConfig,
         codec: C,
-        lock: Lock,
     ) -> Result<Self, Error> {
+        let lock = lock(&*storage)?;
         let codec = Arc::new(codec);
         let (recovered, recovery) =
             recover(&storage, codec.id(), codec.event_bytes(), config.recovery)?;
@@ -127,7 +135,7 @@ impl<C: Codec> Journal<C> {
             codec,
             storage,
             config,
-            lock,
+            _lock: lock,
         };
         Ok(Self {
             parts,
@@ -175,6 +183,12 @@ impl<C: Codec> Journal<C> {
         Replay::new(storage, codec.clone(), from, self.recovered.next)
     }
 
+    /// How far named consumers are, kept beside the events: see [`Retention::consumed`](crate::Retention::consumed).
+    #[must_use]
+    pub fn positions(&self) -> PositionStore {
+        PositionStore::on(self.parts.storage.clone())
+    }
+
     /// For the bus.
     pub(crate) fn into_parts(self) -> Parts<C> {
         self.parts
@@ -189,35 +203,4 @@ impl<C: Codec> fmt::Debug for Journal<C> {
             .field("recovery", &self.recovery)
             .finish_non_exhaustive()
     }
-}
-
-/// Keeps others from writing to the directory.
-#[derive(Debug, Default)]
-pub(crate) struct Lock {
-    #[expect(dead_code, reason = "the system releases the lock when it is closed")]
-    file: Option<std::fs::File>,
-}
-
-fn lock(path: &Path) -> Result<Lock, Error> {
-    let path = path.join(".lock");
-    let refused = |kind, what: &str, error: std::io::Error| {
-        let text = format!("{}: {what}: {error}", path.display());
-        Error::new(kind, text).with_source(Arc::new(error))
-    };
-    let mut options = std::fs::File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = options
-        .open(&path)
-        .map_err(|error| refused(ErrorKind::JournalIo, "cannot open it", error))?;
-    #[cfg(target_os = "linux")]
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
-        |error| {
-            refused(
-                ErrorKind::JournalLocked,
-                "the journal is open already",
-                error.into(),
-            )
-        },
-    )?;
-    Ok(Lock { file: Some(file) })
 }

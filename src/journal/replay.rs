@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::journal::codec::Codec;
 use crate::journal::format::{Content, next_record, segment_name};
+use crate::journal::pins::{Pin, Pins};
 use crate::journal::recovery::list_segments;
 use crate::journal::scan::{Frames, Stop, corrupt, io_error, segment_header};
 use crate::journal::storage::Storage;
@@ -49,6 +50,37 @@ pub struct Replay<T> {
     records: Option<Records<T>>,
     end: u64,
     skipped: u64,
+    /// Of a journal that is being written.
+    pin: Option<Pin>,
+}
+
+/// A journal that can be read while it is written.
+pub(crate) struct Archive<T> {
+    storage: Arc<dyn Storage>,
+    codec: Arc<dyn Codec<Event = T>>,
+    pins: Pins,
+}
+
+impl<T: 'static> Archive<T> {
+    pub(crate) fn new(
+        storage: &Arc<dyn Storage>,
+        codec: Arc<dyn Codec<Event = T>>,
+        pins: &Pins,
+    ) -> Self {
+        Self {
+            storage: storage.clone(),
+            codec,
+            pins: pins.clone(),
+        }
+    }
+
+    /// From `from` up to `end`, below which everything is written; no segment of that is removed meanwhile.
+    pub(crate) fn replay(&self, from: u64, end: u64) -> Result<Replay<T>, Error> {
+        let pin = self.pins.pin(from);
+        let mut replay = Replay::new(&self.storage, self.codec.clone(), from, end)?;
+        replay.pin = Some(pin);
+        Ok(replay)
+    }
 }
 
 impl<T: 'static> Replay<T> {
@@ -79,6 +111,7 @@ impl<T: 'static> Replay<T> {
             records,
             end,
             skipped: 0,
+            pin: None,
         })
     }
 
@@ -127,6 +160,7 @@ impl<T: 'static> Iterator for Replay<T> {
         if !matches!(read, Ok(Some(_))) {
             self.skipped = self.skipped();
             self.records = None;
+            self.pin = None;
         }
         read.transpose()
     }

@@ -3,12 +3,13 @@
 use crate::config::JournalConfig;
 use crate::error::{Error, ErrorKind, StageError};
 use crate::journal::Recovered;
-use crate::journal::chain::{Chain, Pinned};
+use crate::journal::chain::Chain;
 use crate::journal::codec::Codec;
 use crate::journal::format::{
     Content, FRAME_HEADER, FrameHeader, PAYLOAD_MAX, RECORD_HEADER, SegmentHeader, frame_bytes,
     payload_crc,
 };
+use crate::journal::pins::Pins;
 use crate::journal::segment::unix_ns;
 use crate::journal::storage::Storage;
 use crate::sync::drop_quietly;
@@ -73,9 +74,9 @@ impl<C: Codec> Writer<C> {
         })
     }
 
-    /// `pinned` says which is the least sequence that somebody reads now: no segment with it or a later one is removed.
-    pub(crate) fn pin(&mut self, pinned: Pinned) {
-        self.chain.pin(pinned);
+    /// What keeps segments from being removed while they are read.
+    pub(crate) fn pins(&self) -> &Pins {
+        self.chain.pins()
     }
 
     /// Everything below is in the files.

@@ -46,6 +46,7 @@ impl<T: Send + Sync + 'static> StageBuilder<'_, T> {
             sync: parts.config.sync,
             on_error: parts.config.on_error,
         };
+        self.plan.archive = Some(parts.archive());
         self.record(parts, policy)
     }
 

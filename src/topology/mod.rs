@@ -9,6 +9,7 @@ mod start;
 use crate::config::{BusConfig, OnPanic, Wait, validate_batch_max};
 use crate::consumer::{AsyncConsumer, Consumer, Reader, UpstreamNames, Worker};
 use crate::error::{Error, ErrorKind, StageError};
+use crate::journal::replay::Archive;
 use crate::producer::{Multi, ProducerKind, Single};
 use crate::ring::slots::{Access, Exclusive};
 use crate::ring::{Kind, Ring};
@@ -87,6 +88,7 @@ struct Plan<T> {
     /// Those of which a stage that comes after the node waits for; not always the node's own.
     gates: Vec<Box<[usize]>>,
     durability: Option<Durability>,
+    archive: Option<Archive<T>>,
     threads: Vec<Thread>,
     /// Threads of the user's that were said to spin.
     own_spinners: usize,
@@ -182,6 +184,7 @@ impl<T: Send + 'static> Plan<T> {
             entries: Vec::new(),
             gates: Vec::new(),
             durability: None,
+            archive: None,
             threads: Vec::new(),
             own_spinners: 0,
             roster: std::sync::Arc::default(),

@@ -95,7 +95,7 @@ impl<T: Send + 'static> Plan<T> {
             threads,
             stages,
             warnings,
-            self.durability.clone(),
+            (self.durability.clone(), self.archive.take()),
         )
     }
 

@@ -33,6 +33,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
             "journal::chain",
             "journal::decision",
             "journal::inspect",
+            "journal::pins",
             "journal::positions",
             "journal::reader",
             "journal::recovery",

@@ -418,9 +418,6 @@ fn what_retention_allows_goes_one_segment_after_the_other() {
         config.retention.bytes_max = Some(4 * 4096);
         let mut writer = open(&storage, &config, Plain::<u64>::new());
         let positions = PositionStore::on(folder.disk());
-        let pinned = Arc::new(Mutex::new(None));
-        let pin = pinned.clone();
-        writer.pin(Box::new(move || *pin.lock().unwrap()));
         let mut sequence = 0;
         let mut write = |writer: &mut Writer<_>, count: u64| {
             for at in sequence..sequence + count {
@@ -445,11 +442,11 @@ fn what_retention_allows_goes_one_segment_after_the_other() {
             kept > 0 && (2..=4).contains(&count),
             "{policy:?}: {count} segments"
         );
-        *pinned.lock().unwrap() = Some(kept);
+        let pin = writer.pins().pin(kept);
         write(&mut writer, 5000);
         assert_eq!(first(&*storage).0, kept, "{policy:?}: somebody reads there");
         positions.store("slow", Sequence::new(kept)).unwrap();
-        *pinned.lock().unwrap() = None;
+        drop(pin);
         write(&mut writer, 5000);
         assert_eq!(
             first(&*storage).0,
