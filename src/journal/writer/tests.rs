@@ -7,7 +7,6 @@ use crate::journal::format::{ALIGN, parse_segment_name, records};
 use crate::journal::positions::PositionStore;
 use crate::journal::testing::{Failing, Folder, Found, ID, all_records, found, recovered};
 use crate::sequence::Sequence;
-use std::sync::Mutex;
 
 fn config(sync: SyncPolicy) -> JournalConfig {
     let config = JournalConfig {
