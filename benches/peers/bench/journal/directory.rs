@@ -20,6 +20,19 @@ pub(crate) fn begin(root: PathBuf) -> Answer {
     ROOT.set(root).map_err(|_| "begun twice".into())
 }
 
+/// Removes what a process that ends at once leaves of its own.
+pub(crate) fn clear() {
+    let Some(entries) = ROOT.get().and_then(|root| fs::read_dir(root).ok()) else {
+        return;
+    };
+    let own = format!("{}-", std::process::id());
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&own) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// A directory of its own for one run.
 pub(crate) struct Directory(PathBuf);
 
