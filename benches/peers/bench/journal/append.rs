@@ -128,7 +128,12 @@ const fn against(limit: &'static str, target: f64) -> Condition {
 }
 
 /// Batches that each publisher publishes: so many that all of them are about `events`, and do not take more than `bytes_max`.
-pub(crate) fn batches<const W: usize>(events: u64, batch: u64, publishers: u64, bytes_max: u64) -> u64 {
+pub(crate) fn batches<const W: usize>(
+    events: u64,
+    batch: u64,
+    publishers: u64,
+    bytes_max: u64,
+) -> u64 {
     let most = bytes_max / bytes::<W>();
     (events.min(most) / (batch * publishers)).max(1)
 }

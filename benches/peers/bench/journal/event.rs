@@ -83,7 +83,9 @@ impl Check {
         let mut faults: Vec<String> = self.fault.into_iter().collect();
         if self.next != confirmed {
             let next = self.next;
-            faults.push(format!("confirmed {confirmed:?} events, read back {next:?}"));
+            faults.push(format!(
+                "confirmed {confirmed:?} events, read back {next:?}"
+            ));
         }
         faults
     }

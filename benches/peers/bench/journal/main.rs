@@ -230,9 +230,7 @@ fn watchdog() -> Sender<String> {
 
 /// What a contender did; what went wrong is a fault of its run, which ends no other's.
 fn sample(run: impl FnOnce() -> Answer<Sample>) -> Result<Sample, ringway::Error> {
-    Ok(run().unwrap_or_else(|fault| {
-        Sample::timed(1, ROUND_TIME, vec![fault.to_string()])
-    }))
+    Ok(run().unwrap_or_else(|fault| Sample::timed(1, ROUND_TIME, vec![fault.to_string()])))
 }
 
 /// The first two usable cores.

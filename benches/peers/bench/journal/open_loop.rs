@@ -101,11 +101,13 @@ fn run(journal: bool) -> Result<Sample, Error> {
         let start = Instant::now() + Duration::from_millis(5); // all threads are there by then
         let seen = Arc::new(Mutex::new(Seen::new(start)));
         let shared = Arc::clone(&seen);
-        topology.stage("beside").handle(move |event: &Event<SMALL>, _| {
-            if event[0] % SAMPLED == 0 || event[0] + 1 == events {
-                lock(&shared).see(event);
-            }
-        });
+        topology
+            .stage("beside")
+            .handle(move |event: &Event<SMALL>, _| {
+                if event[0].is_multiple_of(SAMPLED) || event[0] + 1 == events {
+                    lock(&shared).see(event);
+                }
+            });
         let (bus, producer) = topology.start()?;
         offer(producer, events, rate, start)?;
         bus.shutdown()?;
@@ -116,7 +118,10 @@ fn run(journal: bool) -> Result<Sample, Error> {
         }
         let mut faults = Vec::new();
         if seen.number + 1 != events || seen.disordered {
-            faults.push(format!("{events} events, the last that was seen: {}", seen.number));
+            faults.push(format!(
+                "{events} events, the last that was seen: {}",
+                seen.number
+            ));
         }
         if journal {
             faults.extend(ours::faults::<SMALL>(directory.path(), &[events])?);

@@ -7,8 +7,8 @@ use crate::{
     Answer, BATCH, CHUNK_BYTES, DURABLE_BYTES, DURABLE_FILE_BYTES, UNSYNCED_BYTES, sample, seats,
 };
 use ringway::{
-    Bus, BusConfig, Error, Journal, JournalConfig, Level, Multi, Plain, Producer, ProducerKind, Sequence,
-    Single, SyncPolicy, Topology, Wait,
+    Bus, BusConfig, Error, Journal, JournalConfig, Level, Multi, Plain, Producer, ProducerKind,
+    Sequence, Single, SyncPolicy, Topology, Wait,
 };
 use ringway_harness::contest::{Sample, Task};
 use std::path::Path;
@@ -58,13 +58,23 @@ pub(crate) fn bus_config<const W: usize>(threads: usize) -> BusConfig {
 
 /// One publisher, and a journal on the second core.
 fn one<const W: usize>(directory: &Path, sync: SyncPolicy) -> Result<Started<W, Single>, Error> {
-    start(Topology::single(bus_config::<W>(2), blank)?, directory, sync, seats().core(1))
+    start(
+        Topology::single(bus_config::<W>(2), blank)?,
+        directory,
+        sync,
+        seats().core(1),
+    )
 }
 
 /// Many publishers, and a journal wherever the system puts it.
 fn many<const W: usize>(directory: &Path) -> Result<Started<W, Multi>, Error> {
     let config = bus_config::<W>(PUBLISHERS as usize + 1);
-    start(Topology::multi(config, blank)?, directory, SyncPolicy::EveryBatch, None)
+    start(
+        Topology::multi(config, blank)?,
+        directory,
+        SyncPolicy::EveryBatch,
+        None,
+    )
 }
 
 fn start<const W: usize, K: ProducerKind>(
@@ -173,7 +183,9 @@ pub(crate) fn confirmed_8<const W: usize>(task: Task) -> Result<Sample, Error> {
     sample(|| {
         let directory = Directory::new()?;
         let (bus, producer) = many::<W>(directory.path())?;
-        let producers: Vec<_> = (0..PUBLISHERS).map(|_| Mutex::new(producer.clone())).collect();
+        let producers: Vec<_> = (0..PUBLISHERS)
+            .map(|_| Mutex::new(producer.clone()))
+            .collect();
         drop(producer);
         let confirm = |publisher: u64, mut numbers: std::ops::Range<u64>| {
             let producer = &producers[publisher as usize];
@@ -199,7 +211,12 @@ fn on_first_core<T: Send>(run: impl FnOnce() -> Answer<T> + Send) -> Answer<T> {
         seats().sit(0)?;
         run()
     };
-    thread::scope(|scope| scope.spawn(pinned).join().map_err(|_| "the producer panicked")?)
+    thread::scope(|scope| {
+        scope
+            .spawn(pinned)
+            .join()
+            .map_err(|_| "the producer panicked")?
+    })
 }
 
 /// Opens the journal, reads all of it, and says what was wrong.
@@ -210,7 +227,10 @@ pub(crate) fn faults<const W: usize>(directory: &Path, confirmed: &[u64]) -> Ans
 }
 
 /// Shows it everything that is there.
-pub(crate) fn replay<const W: usize>(journal: &Journal<Plain<Event<W>>>, check: &mut Check) -> Answer {
+pub(crate) fn replay<const W: usize>(
+    journal: &Journal<Plain<Event<W>>>,
+    check: &mut Check,
+) -> Answer {
     for record in journal.replay(journal.first())? {
         check.see(as_bytes(slice::from_ref(&record?.event)));
     }

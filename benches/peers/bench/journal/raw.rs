@@ -3,9 +3,7 @@
 use crate::append::{PUBLISHERS, batches, together};
 use crate::directory::Directory;
 use crate::event::{Check, Event, as_bytes, blank, bytes, number, see_all, stamp};
-use crate::{
-    Answer, CHUNK_BYTES, DURABLE_BYTES, DURABLE_FILE_BYTES, UNSYNCED_BYTES, sample,
-};
+use crate::{Answer, CHUNK_BYTES, DURABLE_BYTES, DURABLE_FILE_BYTES, UNSYNCED_BYTES, sample};
 use ringway::Error;
 use ringway_harness::contest::{Sample, Task};
 use std::fs::{File, OpenOptions};
@@ -17,12 +15,16 @@ use std::thread;
 use std::time::Instant;
 
 /// Zeroes are written in blocks of this size: a file that was zeroed in larger ones takes small writes more slowly.
-const ZEROES: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
 fn create(directory: &Directory) -> Answer<(PathBuf, File)> {
     let path = directory.path().join("raw");
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create_new(true).open(&path)?;
+    let file = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
     Ok((path, file))
 }
 
@@ -50,8 +52,13 @@ pub(crate) fn buffered<const W: usize>(_: Task) -> Result<Sample, Error> {
         }
         let elapsed = start.elapsed();
         let found = std::fs::read(path)?;
-        let whole = found.len() as u64 == UNSYNCED_BYTES && found.chunks(chunk.len()).all(|it| it == chunk);
-        let faults = if whole { vec![] } else { vec!["the file is not what was written".to_owned()] };
+        let whole =
+            found.len() as u64 == UNSYNCED_BYTES && found.chunks(chunk.len()).all(|it| it == chunk);
+        let faults = if whole {
+            vec![]
+        } else {
+            vec!["the file is not what was written".to_owned()]
+        };
         Ok(Sample::timed(UNSYNCED_BYTES, elapsed, faults))
     })
 }
@@ -92,7 +99,8 @@ pub(crate) fn gathered<const W: usize>(task: Task) -> Result<Sample, Error> {
         let file = create_zeroed(&directory)?;
         let gathering = Gathering::default();
         let elapsed = thread::scope(|scope| {
-            let committer = scope.spawn(|| gathering.commit(&file, each * PUBLISHERS * bytes::<W>()));
+            let committer =
+                scope.spawn(|| gathering.commit(&file, each * PUBLISHERS * bytes::<W>()));
             let elapsed = together(PUBLISHERS, |publisher| {
                 let mut event: Event<W> = blank();
                 for number in 0..each {
@@ -142,7 +150,10 @@ impl Gathering {
         let mine = state.put;
         self.put.notify_one();
         while state.synced < mine && !state.failed {
-            state = self.synced.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .synced
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         if state.failed {
             return Err("a write or sync failed".into());
@@ -160,7 +171,9 @@ impl Gathering {
             }
             std::mem::swap(&mut state.bytes, &mut taken);
             drop(state);
-            let outcome = file.write_all_at(&taken, offset).and_then(|()| file.sync_data());
+            let outcome = file
+                .write_all_at(&taken, offset)
+                .and_then(|()| file.sync_data());
             offset += taken.len() as u64;
             taken.clear();
             let mut state = self.lock();

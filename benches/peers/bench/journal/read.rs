@@ -157,6 +157,10 @@ fn peer<S: Store, const DURABLE: bool, const READ: bool>(task: Task) -> Result<S
         S::read(opened, &mut check)?;
         let elapsed = if READ { start.elapsed() } else { recovered };
         let events = batches * batch;
-        Ok(Sample::timed(events * EVENT_BYTES, elapsed, check.faults(&[events])))
+        Ok(Sample::timed(
+            events * EVENT_BYTES,
+            elapsed,
+            check.faults(&[events]),
+        ))
     })
 }

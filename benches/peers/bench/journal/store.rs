@@ -13,12 +13,7 @@ pub(crate) trait Store: Sized + Sync {
     fn create(directory: &Path, durable: bool) -> Answer<Self>;
 
     /// Appends events of one publisher, the first of them of number `first`, by the best call there is for so many.
-    fn append<const W: usize>(
-        &self,
-        publisher: u64,
-        first: u64,
-        events: &[Event<W>],
-    ) -> Answer;
+    fn append<const W: usize>(&self, publisher: u64, first: u64, events: &[Event<W>]) -> Answer;
 
     /// Ends it in good order.
     fn close(self) -> Answer {

@@ -24,7 +24,10 @@ impl MessageExt for Numbered {
     type Entry = BytesValue;
 
     fn index(entry: &BytesValue) -> u64 {
-        let word = entry.value.first_chunk().map_or(0, |word| u64::from_ne_bytes(*word));
+        let word = entry
+            .value
+            .first_chunk()
+            .map_or(0, |word| u64::from_ne_bytes(*word));
         word & ((1 << NUMBER_BITS) - 1)
     }
 }
@@ -52,7 +55,10 @@ impl Store for RaftEngine {
     }
 
     fn open(directory: &Path) -> Answer<Engine> {
-        let dir = directory.to_str().ok_or("a path that is no text")?.to_owned();
+        let dir = directory
+            .to_str()
+            .ok_or("a path that is no text")?
+            .to_owned();
         Ok(Engine::open(Config {
             dir,
             batch_compression_threshold: ReadableSize(0), // nobody compresses
