@@ -13,7 +13,7 @@
 //! | `confirmed_8` | eight publishers, each waiting for each of its events | eight threads that put events into one buffer under a lock; one thread takes what has gathered, `pwrite`, `fdatasync`, wakes them |
 //! | `recovery` | opening: every frame is checked | reading the same bytes in blocks of 256 KiB |
 //! | `replay` | reading it all back, once open | the same |
-//! | `open_loop` | a producer offers a quarter of what `never` reaches, to a stage beside the journal | the same without journal |
+//! | `open_loop` | a producer offers a quarter of what `never` reaches, at ticks of 200 µs, to a stage beside the journal: the age of events there | the same without journal |
 //!
 //! Events have 64 bytes; in the rows `…_1k` 1,024. Raw limits write events alone, no headers and no checksums. `never`: peers
 //! take batches of 256 KiB. `recovery`: only those take part that read through their log when they are opened.

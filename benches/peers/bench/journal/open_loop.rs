@@ -4,18 +4,20 @@ use crate::directory::Directory;
 use crate::event::{Event, blank, bytes, stamp};
 use crate::ours::{bus_config, open};
 use crate::{Answer, SMALL, ours, sample};
-use ringway::{Error, Latency, Producer, SyncPolicy, Topology};
+use ringway::{BusConfig, Error, Latency, Producer, SyncPolicy, Topology, Wait};
 use ringway_harness::contest::{Contender, Row, Sample, Scenario, Task, Unit};
 use ringway_harness::spread;
 use ringway_harness::verdict::{ConditionResult, ScenarioResult};
-use std::hint;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How much of the closed loop's rate is offered.
 const SHARE: f64 = 0.25;
 /// For so long.
 const OFFERING: Duration = Duration::from_millis(300);
+/// So often the producer publishes what has become due.
+const TICK: Duration = Duration::from_micros(200);
 /// What the stage has to keep of it.
 const KEPT_MIN: f64 = 0.99;
 /// How much longer the journal may make its 99th percentile.
@@ -93,7 +95,13 @@ fn run(journal: bool) -> Result<Sample, Error> {
         let rate = offered();
         let events = (rate * OFFERING.as_secs_f64()) as u64;
         let directory = Directory::new()?;
-        let mut topology = Topology::single(bus_config::<SMALL>(3), blank)?;
+        let mut topology = Topology::single(
+            BusConfig {
+                wait: Wait::Yield, // as everybody waits where threads outnumber cores
+                ..bus_config::<SMALL>(3)
+            },
+            blank,
+        )?;
         if journal {
             let journal = open::<SMALL>(directory.path(), SyncPolicy::Never)?;
             topology.stage("journal").journal(journal);
@@ -133,21 +141,22 @@ fn run(journal: bool) -> Result<Sample, Error> {
     })
 }
 
-/// Publishes each event when it is due, or as soon after as there is room: one that is late is not forgiven its delay.
+/// Publishes at each tick what is due by then, or as soon after as there is room: what is late is not forgiven its delay.
+///
+/// In between it sleeps: where there are fewer cores than threads, a producer that spun would take one from the others.
 fn offer(mut producer: Producer<Event<SMALL>>, events: u64, rate: f64, start: Instant) -> Answer {
-    let ns_each = 1e9 / rate;
-    let mut next = 0;
+    let (mut next, mut tick) = (0, Duration::ZERO);
     while next < events {
-        let now = Instant::now().saturating_duration_since(start).as_nanos() as f64;
-        let due = ((now / ns_each) as u64).min(events);
+        tick += TICK;
+        let due = ((tick.as_secs_f64() * rate) as u64).min(events);
+        thread::sleep((start + tick).saturating_duration_since(Instant::now()));
         while next < due {
             producer.publish_with(|event| {
                 stamp(event, 0, next);
-                event[1] = ((next + 1) as f64 * ns_each) as u64;
+                event[1] = tick.as_nanos() as u64;
             })?;
             next += 1;
         }
-        hint::spin_loop();
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Instant;
 
 /// Room for so many bytes of events, whatever their size.
-const RING_BYTES: u64 = 512 << 10;
+const RING_BYTES: u64 = 1 << 20;
 
 type Started<const W: usize, K> = (Bus<Event<W>>, Producer<Event<W>, K>);
 
@@ -51,6 +51,7 @@ pub(crate) fn bus_config<const W: usize>(threads: usize) -> BusConfig {
     };
     BusConfig {
         capacity: (RING_BYTES / bytes::<W>()) as usize,
+        batch_max: (CHUNK_BYTES / bytes::<W>()) as usize,
         wait,
         ..BusConfig::default()
     }
