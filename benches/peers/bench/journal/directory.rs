@@ -50,7 +50,8 @@ impl Directory {
         &self.0
     }
 
-    /// Waits until nothing grows: whoever prepares files in the background has done so, as in the middle of a long run.
+    /// Waits until nothing grows, and puts on the device what has grown: whoever prepares files in the background has done so, as in
+    /// the middle of a long run, and nobody is disturbed by the bytes of the run before.
     pub(crate) fn settle(&self) -> Answer {
         let start = Instant::now();
         let (mut size, mut since) = (0, start);
@@ -61,6 +62,13 @@ impl Directory {
             }
             thread::sleep(QUIET / 10);
         }
+        for (path, _) in self.files()? {
+            // it may be gone, or have got another name
+            if let Ok(file) = File::open(path) {
+                file.sync_all()?;
+            }
+        }
+        thread::sleep(QUIET); // for what its owner does once it is there
         Ok(())
     }
 

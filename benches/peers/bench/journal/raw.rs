@@ -69,6 +69,7 @@ pub(crate) fn synced<const W: usize, const B: u64>(task: Task) -> Result<Sample,
     sample(|| {
         let directory = Directory::new()?;
         let file = create_zeroed(&directory)?;
+        directory.settle()?;
         let mut events: Vec<Event<W>> = vec![blank(); B as usize];
         let start = Instant::now();
         for batch in 0..batches {
@@ -97,6 +98,7 @@ pub(crate) fn gathered<const W: usize>(task: Task) -> Result<Sample, Error> {
     sample(|| {
         let directory = Directory::new()?;
         let file = create_zeroed(&directory)?;
+        directory.settle()?;
         let gathering = Gathering::default();
         let elapsed = thread::scope(|scope| {
             let committer =
