@@ -4,7 +4,7 @@ use crate::directory::Directory;
 use crate::event::{Event, blank, bytes, stamp};
 use crate::ours::{bus_config, open};
 use crate::{Answer, SMALL, ours, sample};
-use ringway::{BusConfig, Error, Latency, Producer, SyncPolicy, Topology, Wait};
+use ringway::{Error, Latency, Producer, SyncPolicy, Topology, Wait};
 use ringway_harness::contest::{Contender, Row, Sample, Scenario, Task, Unit};
 use ringway_harness::spread;
 use ringway_harness::verdict::{ConditionResult, ScenarioResult};
@@ -95,13 +95,9 @@ fn run(journal: bool) -> Result<Sample, Error> {
         let rate = offered();
         let events = (rate * OFFERING.as_secs_f64()) as u64;
         let directory = Directory::new()?;
-        let mut topology = Topology::single(
-            BusConfig {
-                wait: Wait::Yield, // as everybody waits where threads outnumber cores
-                ..bus_config::<SMALL>(3)
-            },
-            blank,
-        )?;
+        // as everybody waits where threads outnumber cores
+        let config = bus_config::<SMALL>(Wait::Yield);
+        let mut topology = Topology::single(config, blank)?;
         if journal {
             let journal = open::<SMALL>(directory.path(), SyncPolicy::Never)?;
             topology.stage("journal").journal(journal);
