@@ -29,6 +29,8 @@ const PEERS_WITH_WORK: usize = 3;
 pub enum Unit {
     /// More is better.
     EventsPerSecond,
+    /// The same of bytes, where what counts as an event is a byte.
+    BytesPerSecond,
     /// The median of all times, of which less is better.
     MedianNanoseconds,
     /// Their 99th percentile.
@@ -41,6 +43,7 @@ impl Unit {
     pub const fn name(self) -> &'static str {
         match self {
             Self::EventsPerSecond => "events/s",
+            Self::BytesPerSecond => "bytes/s",
             Self::MedianNanoseconds | Self::P99Nanoseconds => "ns",
         }
     }
@@ -49,7 +52,7 @@ impl Unit {
     #[must_use]
     pub fn ratio(self, ours: f64, theirs: f64) -> f64 {
         match self {
-            Self::EventsPerSecond => ours / theirs,
+            Self::EventsPerSecond | Self::BytesPerSecond => ours / theirs,
             Self::MedianNanoseconds | Self::P99Nanoseconds => theirs / ours,
         }
     }
@@ -58,7 +61,7 @@ impl Unit {
     #[must_use]
     pub fn show(self, figure: f64) -> String {
         match self {
-            Self::EventsPerSecond => report::rate(figure),
+            Self::EventsPerSecond | Self::BytesPerSecond => report::rate(figure),
             Self::MedianNanoseconds | Self::P99Nanoseconds => format!("{figure:.0} ns"),
         }
     }
@@ -119,7 +122,7 @@ impl Sample {
         let [p50, p99] = summary().map_or([0.0; 2], |it| [it.p50 as f64, it.p99 as f64]);
         match unit {
             // A clock that did not move between two reads must not make the rate infinite: JSON has no such number.
-            Unit::EventsPerSecond => (
+            Unit::EventsPerSecond | Unit::BytesPerSecond => (
                 self.events as f64 / self.elapsed.as_secs_f64().max(1e-9),
                 None,
             ),

@@ -321,7 +321,7 @@ impl ScenarioResult {
             |peer| format!("the best peer ({peer})"),
         );
         let mut line = format!(
-            "{:<15}{:.2} × {rival}, target {:.2}: {}",
+            "{:<16}{:.2} × {rival}, target {:.2}: {}",
             self.name,
             short(row.ratio_to_best_peer),
             row.target,
