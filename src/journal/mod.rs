@@ -1,8 +1,8 @@
 //! The journal: events in segment files. It knows nothing of rings and topologies.
 //!
 //! * [`format`]: the bytes, pure; [`codec`]: events as bytes; [`storage`]: what is asked of a file system; [`segment`]: a file of frames.
-//! * [`writer`]: the writing end. [`scan`]: frames out of a file. [`recovery`], [`decision`], [`salvage`]: what is in a directory,
-//!   and what to do about damage.
+//! * [`writer`]: the writing end. [`scan`]: frames out of a file. [`recovery`], [`decision`], [`renew`], [`salvage`]: what is in a
+//!   directory, what of it is durable, and what to do about damage.
 //! * [`replay`], [`reader`], [`inspect`]: reading it back: as its owner, beside it, without its codec.
 
 pub(crate) mod chain;
@@ -14,6 +14,7 @@ mod pins;
 pub(crate) mod positions;
 pub(crate) mod reader;
 pub(crate) mod recovery;
+mod renew;
 pub(crate) mod replay;
 pub(crate) mod retention;
 pub(crate) mod salvage;

@@ -10,6 +10,7 @@ use crate::journal::decision::{
     Behind, Damage, Decision, Found, first_break, is_left_by_retention, judge, without_husks,
 };
 use crate::journal::format::{Content, SEGMENT_HEADER, parse_segment_name, segment_name};
+use crate::journal::renew;
 use crate::journal::salvage::salvage;
 use crate::journal::scan::{Frames, Shape, Stop, corrupt, io_error, segment_header};
 use crate::journal::segment::Segment;
@@ -327,7 +328,8 @@ fn report(survey: &Survey, keep: &[usize], cut: &[usize]) -> Recovery {
     }
 }
 
-/// Carries the decision out: removes what is behind, last first, then cuts, then makes durable what is kept.
+/// Carries the decision out: removes what is behind, last first, then cuts, then makes durable what is kept, be it that the system takes
+/// it for written.
 fn clean(
     storage: &dyn Storage,
     survey: Survey,
@@ -353,8 +355,12 @@ fn clean(
         let cut = file.and_then(|file| file.truncate(last.segment.bytes));
         cut.map_err(|error| io_error(storage, &name, "cut it", error))?;
     }
-    for found in &kept {
-        let name = found.segment.name();
+    let synced = survey.found.iter().map(Found::synced).max().unwrap_or(0);
+    for Found { segment, .. } in &kept {
+        if renew::is_needed(segment, synced) {
+            renew::renew(storage, segment, survey.shape, synced)?;
+        }
+        let name = segment.name();
         let synced = storage.open(&name, true).and_then(|file| file.sync());
         synced.map_err(|error| io_error(storage, &name, "sync it", error))?;
     }

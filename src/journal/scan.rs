@@ -350,6 +350,16 @@ pub(crate) fn io_error(storage: &dyn Storage, name: &str, what: &str, error: io:
     Error::new(ErrorKind::JournalIo, text).with_source(Arc::new(error))
 }
 
+/// What was whole a moment ago is not: nothing can be said about it now, and trying again may tell.
+pub(crate) fn changed(storage: &dyn Storage, name: &str, offset: u64, sequence: u64) -> Error {
+    let path = storage.path(name);
+    let text = format!(
+        "{}: it changed at offset {offset}, sequence {sequence}, while it was opened",
+        path.display()
+    );
+    Error::new(ErrorKind::JournalIo, text)
+}
+
 /// Damage where there must be none.
 pub(crate) fn corrupt(
     storage: &dyn Storage,

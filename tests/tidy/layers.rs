@@ -37,6 +37,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
             "journal::positions",
             "journal::reader",
             "journal::recovery",
+            "journal::renew",
             "journal::replay",
             "journal::retention",
             "journal::salvage",

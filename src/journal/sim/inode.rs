@@ -100,6 +100,20 @@ impl Inode {
         self.lose(random);
     }
 
+    /// The system needs the memory: some sectors that it takes for written are read from the device from now on.
+    pub(super) fn evict(&mut self, random: &mut Random) {
+        for sector in 0..self.cache.len().div_ceil(SECTOR) {
+            let from = sector * SECTOR;
+            let to = (from + SECTOR).min(self.cache.len());
+            if !self.dirty.contains_key(&sector) && random.one_in(2) {
+                let there = self.device.len().clamp(from, to);
+                let on_device = self.device.get(from..there).unwrap_or_default();
+                self.cache[from..there].copy_from_slice(on_device);
+                self.cache[there..to].fill(0);
+            }
+        }
+    }
+
     /// Keeps of what is not synced what chance likes.
     pub(super) fn lose(&mut self, random: &mut Random) {
         let lengths = std::mem::take(&mut self.lengths);

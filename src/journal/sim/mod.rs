@@ -3,7 +3,8 @@
 //! Every file has two contents: what the system's cache says, which is what is read, and what is on the device. A sync moves the sectors that were
 //! written since to the device. A crash keeps of those that were not synced any subset, each in any of the contents it had since; the file's length is any
 //! that it had since; of the directory's changes it keeps the first few, as a file system with a journal does, or any subset. A sync that fails does so
-//! to each sector by chance, and *forgets* those it did not write, as systems do: the next sync says that all is well.
+//! to each sector by chance, and *forgets* those it did not write, as systems do: the next sync says that all is well. What is read afterwards is
+//! still what was written, until the system needs the memory: a restart finds either.
 
 pub(crate) mod inode;
 mod seeds;
@@ -311,7 +312,11 @@ impl SimStorage {
     pub(crate) fn kill(&self, seed: u64) -> Self {
         let mut old = self.state();
         old.off = true;
-        let new = old.renewed(old.names.clone(), old.device_names.clone(), seed);
+        let mut new = old.renewed(old.names.clone(), old.device_names.clone(), seed);
+        if new.lied && new.random.one_in(2) {
+            let State { inodes, random, .. } = &mut new;
+            inodes.iter_mut().for_each(|inode| inode.evict(random));
+        }
         Self(Arc::new(Mutex::new(new)))
     }
 

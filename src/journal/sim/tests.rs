@@ -54,8 +54,8 @@ fn what_is_synced_is_kept_and_all_else_may_or_may_not_be() {
 }
 
 #[test]
-fn a_failed_sync_is_forgotten_by_the_next_and_a_kill_loses_nothing() {
-    let (mut kept, mut lost) = (0, 0);
+fn a_failed_sync_is_forgotten_by_the_next_and_the_system_may_show_what_it_lost_or_not() {
+    let (mut kept, mut lost, mut evicted) = (0, 0, 0);
     for seed in 0..100 {
         let sim = SimStorage::new(seed);
         let file = sim.create("a").expect("works");
@@ -69,13 +69,15 @@ fn a_failed_sync_is_forgotten_by_the_next_and_a_kill_loses_nothing() {
         file.sync().expect("lies");
         assert!(sim.lied());
         let killed = sim.kill(seed);
-        assert_eq!(content(&killed, "a"), Some(vec![1; SECTOR]));
+        let read = content(&killed, "a").expect("it is there");
         match content(&killed.crash(seed), "a").expect("its name was synced") {
             bytes if bytes == [1; SECTOR] => kept += 1,
-            _ => lost += 1,
+            _ if read == [1; SECTOR] => lost += 1,
+            _ => evicted += 1,
         }
     }
-    assert!(kept > 10 && lost > 10, "{kept} kept, {lost} lost");
+    let all = [kept, lost, evicted];
+    assert!(all.iter().all(|count| *count > 5), "{all:?}");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use crate::config::RecoveryMode::Strict;
 use crate::error::ErrorKind;
 use crate::journal::codec::{Codec, Plain};
 use crate::journal::format::{FRAME_HEADER, SEGMENT_HEADER, SegmentHeader, segment_name};
+use crate::journal::recovery::recover;
+use crate::journal::testing::Failing;
 
 /// 0 to `end` without the abandoned ones.
 fn below(end: u64) -> Vec<u64> {
@@ -30,6 +32,43 @@ fn a_whole_journal_is_taken_as_it_is() {
     let (recovered, _) = open(&memory, Strict).unwrap();
     assert_eq!(recovered.id, JOURNAL);
     assert_eq!(recovered.segments[2].newest_ns, 1_700_000_000_000_027_000);
+}
+
+/// A sync that fails may leave bytes that can be read and that no later sync writes.
+#[test]
+fn what_no_watermark_covers_is_written_again_and_nothing_else() {
+    let codec = Plain::<u64>::new();
+    let written = |segments: &[Build]| {
+        let memory = memory(segments);
+        let before = memory.files();
+        let (storage, calls) = Failing::over(memory.storage());
+        recover(&storage, codec.id(), codec.event_bytes(), Strict).unwrap();
+        let all = memory.files();
+        assert!(all.iter().zip(&before).all(|(after, before)| {
+            before.1.starts_with(&after.1) // nothing but the zeros behind it went
+        }));
+        let calls = calls.take();
+        let sync = |name: &str| {
+            calls
+                .iter()
+                .rposition(|call| *call == ("sync", name.into()))
+        };
+        for (at, (verb, name)) in calls.iter().enumerate() {
+            assert!(*verb != "write" || sync(name) > Some(at), "{calls:?}");
+        }
+        let writes = calls.into_iter().filter(|(verb, _)| *verb == "write");
+        writes.map(|(_, name)| name).collect::<Vec<_>>()
+    };
+    let [first, second, third] = three();
+    let last = third.name();
+    assert_eq!(written(&three()), [last.clone()]);
+    assert_eq!(written(&[first, second, third.watermark(30)]), [""; 0]);
+    // the watermark of the last one covers a part of the one before it
+    let [first, second, _] = three();
+    let end = Build::new(20, 0xa3).records(2, 17);
+    let (before, end_name) = (second.name(), end.name());
+    let names = [before.clone(), end_name.clone(), end_name.clone()];
+    assert_eq!(written(&[first, second, end]), names, "and a header");
 }
 
 #[test]
