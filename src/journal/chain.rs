@@ -36,7 +36,7 @@ pub(crate) struct Chain {
     /// Those before it, oldest first.
     sealed: Vec<Segment>,
     /// The files of those that were sealed dirty, oldest first.
-    unsynced: Vec<(String, Arc<dyn File>)>,
+    unsynced: Vec<(Segment, Arc<dyn File>)>,
     /// A segment's name appeared or went since the directory was synced.
     names_changed: bool,
     /// A name went since then.
@@ -92,8 +92,7 @@ impl Chain {
         let prepared = supply.as_ref().and_then(Supply::wait);
         let begun = begin(&**storage, prepared, header, watermark, true)?;
         let (header, current, file) = begun;
-        let synced = storage.sync();
-        synced.map_err(|error| failed(&**storage, "", "syncing", error))?;
+        sync_names(&**storage, &current)?;
         for empty in &empty {
             let name = empty.name();
             let removed = storage.remove(&name).and_then(|()| storage.sync());
@@ -156,12 +155,12 @@ impl Chain {
 
     /// Makes durable all that was appended: the older segments before the one that grows, then their names.
     pub(crate) fn sync(&mut self) -> Result<(), Error> {
-        for (name, file) in &self.unsynced {
-            self.sync_file(name, &**file)?;
+        for (segment, file) in &self.unsynced {
+            self.sync_file(segment, &**file)?;
         }
         self.unsynced.clear();
         if self.dirty {
-            self.sync_file(&self.current.name(), &*self.file)?;
+            self.sync_file(&self.current, &*self.file)?;
             self.dirty = false;
         }
         if self.names_changed {
@@ -172,14 +171,15 @@ impl Chain {
         Ok(())
     }
 
-    fn sync_file(&self, name: &str, file: &dyn File) -> Result<(), Error> {
-        file.sync()
-            .map_err(|error| failed(&*self.storage, name, "syncing", error))
+    fn sync_file(&self, segment: &Segment, file: &dyn File) -> Result<(), Error> {
+        file.sync().map_err(|error| {
+            let what = format!("syncing {} of", up_to(segment));
+            failed(&*self.storage, &segment.name(), &what, error)
+        })
     }
 
     fn sync_names(&mut self) -> Result<(), Error> {
-        let synced = self.storage.sync();
-        synced.map_err(|error| failed(&*self.storage, "", "syncing", error))?;
+        sync_names(&*self.storage, &self.current)?;
         self.names_went = false;
         Ok(())
     }
@@ -204,7 +204,7 @@ impl Chain {
         let (header, current, file) = begin(&*self.storage, prepared, header, None, false)?;
         let file = std::mem::replace(&mut self.file, file);
         if self.dirty {
-            self.unsynced.push((before.name(), file));
+            self.unsynced.push((before.clone(), file));
         }
         self.sealed.push(before);
         (self.header, self.current) = (header, current);
@@ -212,8 +212,8 @@ impl Chain {
         self.dirty = true;
         self.names_changed = true;
         if self.unsynced.len() > UNSYNCED_MAX {
-            let (name, file) = self.unsynced.remove(0);
-            self.sync_file(&name, &*file)?;
+            let (segment, file) = self.unsynced.remove(0);
+            self.sync_file(&segment, &*file)?;
         }
         match limits {
             Some(limits) => self.remove_below(allowed.min(limits.needed_from())),
@@ -257,6 +257,19 @@ impl Chain {
     }
 }
 
+/// Where it ends, for error texts.
+fn up_to(segment: &Segment) -> String {
+    format!("up to sequence {} at offset {}", segment.end, segment.bytes)
+}
+
+/// Makes durable which segments there are, up to the one that grows.
+fn sync_names(storage: &dyn Storage, current: &Segment) -> Result<(), Error> {
+    storage.sync().map_err(|error| {
+        let what = format!("syncing the names of segments {} in", up_to(current));
+        failed(storage, "", &what, error)
+    })
+}
+
 /// `None`: nothing is ever removed.
 fn limits(config: &JournalConfig, positions: &PositionStore, pins: &Pins) -> Option<Limits> {
     let retention = config.retention;
@@ -286,7 +299,13 @@ fn begin(
         Some(prepared) => prepared,
         None => {
             let made = plain(storage);
-            made.map_err(|error| failed(storage, "", "making a segment in", error))?
+            made.map_err(|error| {
+                let what = format!(
+                    "making a segment at sequence {}, offset 0, in",
+                    header.first
+                );
+                failed(storage, "", &what, error)
+            })?
         }
     };
     let Prepared { name, file, salt } = prepared;
@@ -315,7 +334,7 @@ fn begin(
     begun.map_err(|error| {
         let path = storage.path(&becomes);
         let text = format!(
-            "beginning {} at sequence {} failed: {error}",
+            "beginning {} at sequence {}, offset 0, failed: {error}",
             path.display(),
             header.first
         );

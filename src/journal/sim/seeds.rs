@@ -322,6 +322,9 @@ impl World {
     /// Once failed, it says where, and neither writes nor promises anything more.
     fn check_failed(&mut self, writer: &mut Writer<Bytes>, error: &Error) {
         assert_eq!(error.kind(), ErrorKind::JournalIo, "{error}");
+        for word in ["/sim", "offset ", "sequence "] {
+            assert!(error.to_string().contains(word), "no {word}in {error}");
+        }
         let before = self.storage.files();
         for _ in 0..self.random.below(3) {
             // recorded or not: nobody was told that it was

@@ -328,6 +328,9 @@ fn after_a_failed_call_nothing_more_is_tried() {
         let path = folder.path.display().to_string();
         assert!(error.to_string().contains(&path), "{error}");
         assert!(error.to_string().contains("planted"), "{error}");
+        for word in ["sequence ", "offset "] {
+            assert!(error.to_string().contains(word), "{broken}: {error}");
+        }
         if broken == "write" {
             assert!(
                 error.to_string().contains("sequence 1 at offset 128"),
