@@ -1,6 +1,8 @@
 //! The verb that makes a stage a journal's.
 
 #[cfg(all(test, not(loom)))]
+mod disks;
+#[cfg(all(test, not(loom)))]
 mod failures;
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -17,6 +17,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
         &[
             "topology",
             "topology::durable",
+            "topology::durable::disks",
             "topology::durable::failures",
             "topology::durable::tests",
             "topology::graph",
