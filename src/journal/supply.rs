@@ -1,5 +1,6 @@
 //! The next segment's file, ready before it is needed: blocks that were written once cost half to sync.
 
+use crate::affinity::unpin_current_thread;
 use crate::journal::format::parse_segment_name;
 use crate::journal::segment::fresh_salt;
 use crate::journal::storage::{File, Storage, write_all};
@@ -79,7 +80,12 @@ impl Supply {
             spares: VecDeque::new(),
         };
         let thread = Builder::new().name("journal-prepare".into());
-        let thread = thread.spawn(move || worker.run(&sender)).ok()?;
+        let run = move || {
+            // it works beside whoever opens the journal, be that a pinned thread
+            unpin_current_thread();
+            worker.run(&sender);
+        };
+        let thread = thread.spawn(run).ok()?;
         let supply = Self {
             storage: storage.clone(),
             orders: Some(orders),
@@ -303,6 +309,21 @@ mod tests {
         calls.fail(|_, _| false);
         supply.wait(); // was begun before that, or after it
         assert!(supply.wait().is_some(), "another time it may");
+    }
+
+    #[test]
+    fn the_thread_may_use_every_core_whoever_starts_it() {
+        use crate::affinity::{caller_is_pinned, cores, pin_current_thread};
+        let starter = std::thread::spawn(|| {
+            pin_current_thread(cores()[0]).expect("it is one of them");
+            let folder = Folder::new();
+            let (storage, calls) = Failing::over(folder.disk());
+            // asked by the thread that prepares; nothing fails if it is not pinned
+            calls.fail(|_, _| caller_is_pinned());
+            let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+            assert!(supply.wait().is_some(), "it inherited the core");
+        });
+        starter.join().expect("it is not pinned");
     }
 
     #[test]
