@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::journal::storage::{Disk, File, Storage, failed, read_full, write_all};
 use crate::sequence::Sequence;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -40,8 +41,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone)]
 pub struct PositionStore {
     storage: Arc<dyn Storage>,
-    /// One at a time stores; whether a sync has failed.
-    failed: Arc<Mutex<bool>>,
+    /// One at a time stores.
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// A sync has failed.
+    failed: bool,
+    /// The files whose newest position is known to be durable, because this store made it so.
+    durable: BTreeSet<String>,
 }
 
 /// Begins the name of a consumer's file; its name follows.
@@ -90,21 +99,22 @@ impl Slot {
         self.generation % 2 * STRIDE as u64
     }
 
-    /// The newer of a file's slots.
-    fn newest(file: &dyn File) -> io::Result<Option<Self>> {
-        let mut newest: Option<Self> = None;
-        for offset in [0, STRIDE as u64] {
+    /// A file's slots, as far as they are whole.
+    fn both(file: &dyn File) -> io::Result<[Option<Self>; 2]> {
+        let mut slots = [None; 2];
+        for (slot, offset) in slots.iter_mut().zip([0, STRIDE as u64]) {
             let mut bytes = [0; SLOT];
-            if read_full(file, &mut bytes, offset)? < SLOT {
-                continue;
-            }
-            if let Some(slot) = Self::decode(&bytes)
-                && newest.is_none_or(|newest| newest.generation < slot.generation)
-            {
-                newest = Some(slot);
+            if read_full(file, &mut bytes, offset)? == SLOT {
+                *slot = Self::decode(&bytes);
             }
         }
-        Ok(newest)
+        Ok(slots)
+    }
+
+    /// The newer of them.
+    fn newest(file: &dyn File) -> io::Result<Option<Self>> {
+        let slots = Self::both(file)?.into_iter().flatten();
+        Ok(slots.max_by_key(|slot| slot.generation))
     }
 }
 
@@ -125,7 +135,7 @@ impl PositionStore {
     pub(crate) fn on(storage: Arc<dyn Storage>) -> Self {
         Self {
             storage,
-            failed: Arc::default(),
+            state: Arc::default(),
         }
     }
 
@@ -137,8 +147,8 @@ impl PositionStore {
     /// one; after a failed sync nothing more is stored by these clones. [`JournalCorrupt`](ErrorKind::JournalCorrupt) as [`load`](Self::load).
     pub fn store(&self, name: &str, position: Sequence) -> Result<(), Error> {
         let file_name = file_name(name)?;
-        let mut failed_before = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if *failed_before {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.failed {
             let text = format!("position `{name}` is not stored: a sync has failed before");
             return Err(Error::new(ErrorKind::JournalIo, text));
         }
@@ -146,18 +156,27 @@ impl PositionStore {
         let stored = match self.open_file(&file_name, true)? {
             None => self.create(&file_name, position),
             Some(file) => {
-                let generation = self.newest(&*file, &file_name)?.generation + 1;
+                let newest = self.newest(&*file, &file_name)?;
+                let renewed = match state.durable.contains(&file_name) {
+                    true => Ok(()),
+                    false => self.renew(&*file, newest),
+                };
                 let slot = Slot {
-                    generation,
+                    generation: newest.generation + 1,
                     position,
                 };
-                write_all(&*file, &slot.encode(), slot.offset()).and_then(|()| file.sync())
+                renewed.and_then(|()| {
+                    write_all(&*file, &slot.encode(), slot.offset())?;
+                    file.sync()
+                })
             }
         };
         stored.map_err(|error| {
-            *failed_before = true;
+            state.failed = true;
             failed(&*self.storage, &file_name, "storing a position in", error)
-        })
+        })?;
+        state.durable.insert(file_name);
+        Ok(())
     }
 
     /// Where the consumer of this name goes on; `None`: nothing was ever stored for it.
@@ -192,7 +211,8 @@ impl PositionStore {
     /// [`JournalIo`](ErrorKind::JournalIo): the system refused it. [`InvalidConfig`](ErrorKind::InvalidConfig) as [`store`](Self::store).
     pub fn remove(&self, name: &str) -> Result<bool, Error> {
         let name = file_name(name)?;
-        let _turn = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.durable.remove(&name);
         match self
             .storage
             .remove(&name)
@@ -204,16 +224,32 @@ impl PositionStore {
         }
     }
 
-    /// The least position; `None`: none is stored.
+    /// The least position that may be the stored one after a loss of power; `None`: none is stored. Of each file that is the lesser of its last two:
+    /// the last one can be read before it is durable.
     pub(crate) fn slowest(&self) -> Result<Option<Sequence>, Error> {
         let mut slowest = None;
         for name in self.names()? {
+            let name = file_name(&name)?;
             // one that was removed since then holds nothing back
-            if let Some(position) = self.load(&name)? {
-                slowest = Some(slowest.map_or(position, |slowest: Sequence| slowest.min(position)));
+            if let Some(file) = self.open_file(&name, false)? {
+                let mut least = self.newest(&*file, &name)?.position;
+                let slots = Slot::both(&*file);
+                let slots =
+                    slots.map_err(|error| failed(&*self.storage, &name, "reading", error))?;
+                for slot in slots.iter().flatten() {
+                    least = least.min(slot.position);
+                }
+                slowest = Some(slowest.map_or(least, |slowest: u64| slowest.min(least)));
             }
         }
-        Ok(slowest)
+        Ok(slowest.map(Sequence::new))
+    }
+
+    /// Makes durable what an earlier life left, whose last sync may have failed: see [`renew`](crate::journal::renew).
+    fn renew(&self, file: &dyn File, newest: Slot) -> io::Result<()> {
+        write_all(file, &newest.encode(), newest.offset())?;
+        file.sync()?;
+        self.storage.sync()
     }
 
     fn open_file(&self, name: &str, writable: bool) -> Result<Option<Arc<dyn File>>, Error> {

@@ -347,7 +347,10 @@ fn clean(
     let mut gone = survey.unfinished.clone();
     gone.extend(names(removed));
     gone.extend(names(cut).into_iter().rev());
+    // without those before them, later ones that the system still has would seem to be what a front was removed from
+    let front = if keep.is_empty() { gone.pop() } else { None };
     remove(storage, &gone)?;
+    remove(storage, front.as_slice())?;
     let kept: Vec<&Found> = keep.iter().map(|index| &survey.found[*index]).collect();
     if let Some(last) = kept.last().filter(|last| last.len > last.segment.bytes) {
         let name = last.segment.name();

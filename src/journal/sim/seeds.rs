@@ -5,7 +5,8 @@
 //! * The sequences are those that were recorded, without a gap, up to the end; at least to where `synced` was ever seen, and after a kill to `written`.
 //! * Their contents are what was recorded last: every life records other bytes, so what was cut once and came back would show, as would anything made up.
 //! * A strict open finds no corruption: nothing here rots, things only get lost.
-//! * What retention removed is below the `kept_from` of some header; without retention nothing is missing at the front.
+//! * What retention removed is below the `kept_from` of some header, and below the consumer's position if one was ever stored; without retention
+//!   nothing is missing at the front. That position is never before the last one that was stored.
 //!
 //! `RINGWAY_SEEDS=n` runs n seeds, `RINGWAY_SEED=s` one. A seed decides all but the salts and when the thread that prepares segments runs.
 //!
@@ -13,7 +14,7 @@
 //! segment; `synced` is raised before the sync; the old segment is not synced at a roll; the segment that a life begins with is not synced; writing
 //! is resumed in a segment that was cut; segments are removed before the header that allows it is durable; a removed one is written over before its
 //! name is durably gone; recovery does not sync files, or the directory, or leaves later segments; it
-//! takes for durable what it reads after a failed sync; a writer goes on after a failure. Not found: a recycled
+//! takes for durable what it reads after a failed sync, or removes the front at once with what is behind it; a position's name is not synced again after a restart; a writer goes on after a failure. Not found: a recycled
 //! segment that keeps its salt, as old frames have lower sequences than those expected there; that check and the salt each suffice.
 
 use super::inode::Random;
@@ -26,9 +27,11 @@ use crate::journal::format::{
     Content, FRAME_HEADER, FrameHeader, SEGMENT_HEADER, SegmentHeader, parse_segment_name,
     payload_crc, records,
 };
+use crate::journal::positions::PositionStore;
 use crate::journal::recovery;
 use crate::journal::storage::Storage;
 use crate::journal::writer::Writer;
+use crate::sequence::Sequence;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +43,7 @@ const WORLDS: u64 = 24;
 const CRASHES: u64 = 3;
 const LIVES_MAX: usize = 6;
 const STEPS_MAX: usize = 40;
+const CONSUMER: &str = "one";
 
 /// What was recorded for a sequence; `None`: it was abandoned.
 type Entry = Option<Vec<u8>>;
@@ -56,6 +60,8 @@ struct World {
     synced: u64,
     /// Below this, everything survives a kill.
     written: u64,
+    /// The position of a consumer that was stored last, if one ever was; a later one may be there.
+    position: Option<u64>,
     life: u64,
 }
 
@@ -75,7 +81,9 @@ impl World {
             sync,
             retention: Retention {
                 bytes_max: random.one_in(2).then_some(4096 * segments),
-                ..Retention::default()
+                // every event is older
+                age_max: random.one_in(6).then_some(Duration::from_nanos(1)),
+                consumed: random.one_in(3),
             },
             ..JournalConfig::default()
         };
@@ -86,6 +94,7 @@ impl World {
             recorded: Vec::new(),
             synced: 0,
             written: 0,
+            position: None,
             life: 0,
             random,
         }
@@ -191,6 +200,11 @@ impl World {
             panic!("{error}\n{:#?}", self.listing());
         });
         self.accept(&recovered);
+        if let Some(least) = self.position {
+            let there = self.positions().load(CONSUMER).expect("it can be read");
+            let there = there.expect("it was stored").get();
+            assert!(there >= least, "position {there} is before {least}");
+        }
         recovered
     }
 
@@ -230,9 +244,14 @@ impl World {
         );
         let (entries, kept_from) = read(&self.storage, recovered);
         let first = entries.first().map_or(recovered.next, |entry| entry.0);
+        let may_go = match self.config.retention {
+            retention if retention == Retention::default() => 0,
+            _ => kept_from.min(self.position.unwrap_or(u64::MAX)),
+        };
         assert!(
-            first <= kept_from && (first == 0 || self.config.retention.bytes_max.is_some()),
-            "the front up to {first} is missing, kept is all from {kept_from}: {:#?}",
+            first <= may_go,
+            "the front up to {first} is missing, kept is all from {kept_from}, needed from {:?}: {:#?}",
+            self.position,
             self.listing()
         );
         for ((sequence, entry), expected) in entries.iter().zip(first..) {
@@ -255,11 +274,12 @@ impl World {
         else {
             return;
         };
+        let positions = self.positions();
         // some are long enough for what retention removes to be used again
         let longer = if self.random.one_in(8) { 5 } else { 1 };
         let steps = self.random.below(STEPS_MAX * longer);
         for _ in 0..steps {
-            let result = self.step(&mut writer);
+            let result = self.step(&mut writer, &positions);
             let (written, synced) = (writer.written(), writer.synced());
             assert!(synced <= written && written <= self.recorded.len() as u64);
             assert!(synced >= self.synced && written >= self.written);
@@ -271,8 +291,8 @@ impl World {
         }
     }
 
-    fn step(&mut self, writer: &mut Writer<Bytes>) -> Result<(), Error> {
-        match self.random.below(8) {
+    fn step(&mut self, writer: &mut Writer<Bytes>, positions: &PositionStore) -> Result<(), Error> {
+        match self.random.below(9) {
             0..4 => {
                 for _ in 0..1 + self.random.below(8) {
                     if self.random.one_in(12) {
@@ -299,8 +319,31 @@ impl World {
                 assert_eq!(writer.synced(), writer.written());
                 Ok(())
             }
-            _ => writer.note_synced(),
+            7 => writer.note_synced(),
+            _ => self.consume(positions),
         }
+    }
+
+    fn positions(&self) -> PositionStore {
+        PositionStore::on(Arc::new(self.storage.clone()))
+    }
+
+    /// A consumer goes on, if there is one in this seed. That its position is not stored is nothing to the journal.
+    fn consume(&mut self, positions: &PositionStore) -> Result<(), Error> {
+        if self.position.is_none() && self.synced < self.written {
+            return Ok(()); // where it begins may be gone already
+        }
+        let behind = self.synced - self.position.unwrap_or(self.synced);
+        let position = self.synced - self.random.below(behind as usize + 1) as u64;
+        if self.seed % 3 > 0
+            && self
+                .positions()
+                .store(CONSUMER, Sequence::new(position))
+                .is_ok()
+        {
+            self.position = Some(position);
+        }
+        Ok(())
     }
 
     fn abandon(&mut self) {
@@ -328,7 +371,7 @@ impl World {
         let before = self.storage.files();
         for _ in 0..self.random.below(3) {
             // recorded or not: nobody was told that it was
-            let _ = self.step(writer);
+            let _ = self.step(writer, &self.positions());
         }
         let (written, synced) = (writer.written(), writer.synced());
         assert_eq!((written, synced), (self.written, self.synced), "{error}");
