@@ -45,6 +45,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
             "journal::scan",
             "journal::sim",
             "journal::sim::inode",
+            "journal::sim::rot",
             "journal::sim::seeds",
             "journal::sim::tests",
             "journal::supply",

@@ -7,6 +7,7 @@
 //! still what was written, until the system needs the memory: a restart finds either.
 
 pub(crate) mod inode;
+mod rot;
 mod seeds;
 mod tests;
 
@@ -318,6 +319,16 @@ impl SimStorage {
             inodes.iter_mut().for_each(|inode| inode.evict(random));
         }
         Self(Arc::new(Mutex::new(new)))
+    }
+
+    /// Flips a bit of a file, on the device and in the cache.
+    fn flip(&self, name: &str, at: usize, bit: usize) {
+        let mut state = self.state();
+        let inode = state.names[name];
+        let Inode { cache, device, .. } = &mut state.inodes[inode];
+        for bytes in [cache, device] {
+            bytes[at] ^= 1 << bit;
+        }
     }
 
     /// The names and bytes that a process finds.

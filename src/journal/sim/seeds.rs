@@ -4,7 +4,7 @@
 //! What must hold after every recovery, whatever of the unsynced was lost:
 //! * The sequences are those that were recorded, without a gap, up to the end; at least to where `synced` was ever seen, and after a kill to `written`.
 //! * Their contents are what was recorded last: every life records other bytes, so what was cut once and came back would show, as would anything made up.
-//! * A strict open finds no corruption: nothing here rots, things only get lost.
+//! * A strict open finds no corruption: nothing here rots, things only get lost. `rot` is about what does.
 //! * What retention removed is below the `kept_from` of some header, and below the consumer's position if one was ever stored; without retention
 //!   nothing is missing at the front. That position is never before the last one that was stored.
 //!
@@ -46,14 +46,14 @@ const STEPS_MAX: usize = 40;
 const CONSUMER: &str = "one";
 
 /// What was recorded for a sequence; `None`: it was abandoned.
-type Entry = Option<Vec<u8>>;
+pub(super) type Entry = Option<Vec<u8>>;
 
 #[derive(Clone)]
-struct World {
+pub(super) struct World {
     seed: u64,
     random: Random,
     config: JournalConfig,
-    storage: SimStorage,
+    pub(super) storage: SimStorage,
     /// By sequence.
     recorded: Vec<Entry>,
     /// Below this, everything was reported durable.
@@ -66,7 +66,7 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let write_bytes_max = 512 << random.below(3);
         let sync = match random.below(3) {
@@ -102,6 +102,11 @@ impl World {
 
     fn run(&mut self) {
         let lives = 1 + self.random.below(LIVES_MAX);
+        self.lives(lives);
+        self.recover();
+    }
+
+    pub(super) fn lives(&mut self, lives: usize) {
         for _ in 0..lives {
             self.life += 1;
             let recovered = self.recover();
@@ -109,7 +114,6 @@ impl World {
             self.live(&recovered, plan);
             self.end();
         }
-        self.recover();
     }
 
     /// A plan for a life or a recovery of about so many calls.
@@ -407,7 +411,7 @@ impl World {
 }
 
 /// Reads what was recovered by the bytes alone, and the highest `kept_from`. Everything must be whole.
-fn read(storage: &SimStorage, recovered: &Recovered) -> (Vec<(u64, Entry)>, u64) {
+pub(super) fn read(storage: &SimStorage, recovered: &Recovered) -> (Vec<(u64, Entry)>, u64) {
     let files = storage.files();
     let mut entries = Vec::new();
     let mut kept_from = 0;
@@ -431,8 +435,7 @@ fn read(storage: &SimStorage, recovered: &Recovered) -> (Vec<(u64, Entry)>, u64)
                     entries.extend((frame.first..).zip(records.map(Some)));
                 }
                 Content::Abandoned => entries.extend(frame.range().map(|at| (at, None))),
-                Content::Lost => panic!("nothing was lost"),
-                Content::Watermark => {}
+                Content::Lost | Content::Watermark => {}
             }
             assert!(frame.synced <= recovered.next);
             at += usize::try_from(frame.frame_bytes()).expect("small");
@@ -457,7 +460,7 @@ fn failure(seed: u64, body: fn(u64)) -> Option<String> {
 }
 
 /// Runs `body` with each seed, or the one that was asked for.
-fn run(seeds: u64, body: fn(u64)) {
+pub(super) fn run(seeds: u64, body: fn(u64)) {
     let seeds = match variable("RINGWAY_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..seeds,
