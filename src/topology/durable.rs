@@ -100,7 +100,7 @@ impl<T: Send + Sync + 'static> StageBuilder<'_, T> {
             (mark(written), mark(synced)),
             sleeps,
             signals,
-            core.numbering(),
+            (core.numbering(), core.capacity()),
             core.id(),
             matches!(sync, SyncPolicy::Interval(_)),
         );

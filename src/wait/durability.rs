@@ -22,7 +22,7 @@ use crossbeam_utils::CachePadded;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc as PlainArc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 /// How sure it is that an event of a journal survives.
@@ -69,6 +69,8 @@ struct Shared {
     failure: OnceLock<PlainArc<Error>>,
     signals: Arc<Signals>,
     numbering: Numbering,
+    /// Of the ring: nothing that is so far above what is written is published.
+    capacity: u64,
     bus: usize,
     /// Events may stay unsynced while producers wait for room, which stages behind the journal keep.
     is_lazy: bool,
@@ -103,7 +105,7 @@ impl Durability {
         (written, synced): (Mark, Mark),
         journal_sleeps: Box<[Signal]>,
         signals: &Arc<Signals>,
-        numbering: &Numbering,
+        (numbering, capacity): (&Numbering, u64),
         bus: usize,
         is_lazy: bool,
     ) -> Self {
@@ -116,6 +118,7 @@ impl Durability {
                 failure: OnceLock::new(),
                 signals: signals.clone(),
                 numbering: numbering.clone(),
+                capacity,
                 bus,
                 is_lazy,
             }),
@@ -141,8 +144,8 @@ impl Durability {
     }
 
     /// Waits until the event with this sequence, and so every one before it, is as durable as `level` says. With
-    /// [`Level::Synced`] the journal syncs at once, whatever its policy is, and goes on to do so until that sequence is durable;
-    /// so do not wait for one that nobody publishes.
+    /// [`Level::Synced`] the journal syncs at once, whatever its policy is, and goes on to do so until that sequence is durable; for one that is
+    /// further ahead than the ring is long, once it comes nearer.
     ///
     /// # Errors
     /// [`DurabilityError`], as soon as it is known that the sequence does not become durable.
@@ -175,6 +178,7 @@ impl Durability {
                 position: self.position(sequence),
                 durability: self.clone(),
                 level,
+                is_near: level == Level::Written,
             }),
         }
     }
@@ -192,11 +196,21 @@ impl Durability {
         if is_inside(self.shared.bus) {
             return Err(DurabilityError::WouldDeadlock);
         }
-        self.ask_for(position, level);
-        let found = (self.waiter()).wait(deadline, &Counters::default(), || {
-            self.look(position, level)
-        });
-        found.unwrap_or(Err(DurabilityError::TimedOut))
+        let wait = |position, level| {
+            let look = || self.look(position, level);
+            let found = self.waiter().wait(deadline, &Counters::default(), look);
+            found.unwrap_or(Err(DurabilityError::TimedOut))
+        };
+        if level == Level::Synced {
+            wait(self.near(position), Level::Written)?;
+            self.request_below(position);
+        }
+        wait(position, level)
+    }
+
+    /// What must be written before a sync is asked for: for one that is never published the journal would sync after every batch, for ever.
+    fn near(&self, position: u64) -> u64 {
+        position.saturating_sub(self.shared.capacity)
     }
 
     /// What a mark must reach. What the journal had when it was opened is durable.
@@ -236,12 +250,6 @@ impl Durability {
     /// A producer finds the ring full, and everything below `position` published: perhaps only a sync is missing.
     pub(crate) fn make_room(&self, position: u64) {
         if self.shared.is_lazy {
-            self.request_below(position);
-        }
-    }
-
-    fn ask_for(&self, position: u64, level: Level) {
-        if level == Level::Synced {
             self.request_below(position);
         }
     }
@@ -322,6 +330,8 @@ struct AsyncWait {
     waiter: Waiter,
     position: u64,
     level: Level,
+    /// A sync was asked for, if one is needed.
+    is_near: bool,
 }
 
 impl DurabilityFuture {
@@ -340,11 +350,18 @@ impl Future for DurabilityFuture {
             waiter,
             position,
             level,
+            is_near,
         }) = &mut self.wait
         else {
             return Poll::Ready(Err(DurabilityError::NoJournal));
         };
-        durability.ask_for(*position, *level);
+        if !*is_near {
+            let near = durability.near(*position);
+            let look = || durability.look(near, Level::Written);
+            ready!(waiter.poll(context, &Counters::default(), look))?;
+            durability.request_below(*position);
+            *is_near = true;
+        }
         waiter.poll(context, &Counters::default(), || {
             durability.look(*position, *level)
         })

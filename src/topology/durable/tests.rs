@@ -476,3 +476,26 @@ fn a_full_ring_behind_a_lazy_journal_does_not_wait_for_its_time() {
         bus.shutdown().unwrap();
     }
 }
+
+/// Whoever waits for what is a lap ahead or more asks for a sync only when it comes near.
+#[test]
+fn what_is_far_ahead_is_not_synced_for() {
+    let setup = Setup::new(SyncPolicy::Never);
+    let (bus, mut producer, durability) = alone(&setup, 8);
+    let (far, waits) = (Sequence::new(99), durability.clone());
+    let waited = waits.wait_deadline(Sequence::new(1_000_000), Level::Synced, soon());
+    assert!(matches!(waited, Err(DurabilityError::TimedOut)));
+    let waiter = spawn(move || waits.wait(far, Level::Synced));
+    for event in 0..80 {
+        let sequence = producer.publish(event).unwrap();
+        durability.wait(sequence, Level::Written).unwrap();
+    }
+    assert_eq!(setup.tape.syncs(), 0);
+    for event in 80..100 {
+        producer.publish(event).unwrap();
+    }
+    waiter.join().unwrap().unwrap();
+    assert!(setup.tape.syncs() <= 9, "{}", setup.tape.syncs());
+    drop(producer);
+    bus.shutdown().unwrap();
+}
