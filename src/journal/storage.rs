@@ -2,11 +2,10 @@
 //! failing one in its place.
 
 use crate::error::{Error, ErrorKind};
+pub(crate) use disk::Disk;
 use std::any::Any;
-use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// One directory. Names are those of files in it.
@@ -108,119 +107,184 @@ pub(crate) fn write_all(file: &dyn File, bytes: &[u8], offset: u64) -> io::Resul
     Ok(())
 }
 
-/// A directory of the system.
-pub(crate) struct Disk {
-    path: PathBuf,
-    /// To sync it.
-    directory: fs::File,
-}
+#[cfg(unix)]
+mod disk {
+    use super::{File, LOCK, Lock, Storage};
+    use std::fs;
+    use std::io;
+    use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
 
-impl Disk {
-    /// The directory, made if it is not there, with its parents; durably so.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let missing = path
-            .ancestors()
-            .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
-        let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)?;
-        for made in made {
-            let parent = made
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-        }
-        Self::open(path)
+    /// A directory of the system.
+    pub(crate) struct Disk {
+        path: PathBuf,
+        /// To sync it.
+        directory: fs::File,
     }
 
-    /// The directory, which must be there.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let directory = fs::File::open(path)?;
-        if !directory.metadata()?.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        Ok(Self {
-            path: path.to_owned(),
-            directory,
-        })
-    }
-}
-
-impl Storage for Disk {
-    fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file()
-                && let Ok(name) = entry.file_name().into_string()
-            {
-                names.push(name);
+    impl Disk {
+        /// The directory, made if it is not there, with its parents; durably so.
+        pub(crate) fn create(path: &Path) -> io::Result<Self> {
+            let missing = path
+                .ancestors()
+                .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+            let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)?;
+            for made in made {
+                let parent = made
+                    .parent()
+                    .filter(|parent| !parent.as_os_str().is_empty());
+                fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
             }
+            Self::open(path)
         }
-        Ok(names)
+
+        /// The directory, which must be there.
+        pub(crate) fn open(path: &Path) -> io::Result<Self> {
+            let directory = fs::File::open(path)?;
+            if !directory.metadata()?.is_dir() {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            Ok(Self {
+                path: path.to_owned(),
+                directory,
+            })
+        }
     }
 
-    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let mut options = fs::File::options();
-        options.read(true).write(true).create_new(true).mode(0o600);
-        Ok(Arc::new(options.open(self.path.join(name))?))
+    impl Storage for Disk {
+        fn list(&self) -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&self.path)? {
+                let entry = entry?;
+                if entry.file_type()?.is_file()
+                    && let Ok(name) = entry.file_name().into_string()
+                {
+                    names.push(name);
+                }
+            }
+            Ok(names)
+        }
+
+        fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+            let mut options = fs::File::options();
+            options.read(true).write(true).create_new(true).mode(0o600);
+            Ok(Arc::new(options.open(self.path.join(name))?))
+        }
+
+        fn open(&self, name: &str, writable: bool) -> io::Result<Arc<dyn File>> {
+            let file = fs::File::options()
+                .read(true)
+                .write(writable)
+                .open(self.path.join(name))?;
+            Ok(Arc::new(file))
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            fs::rename(self.path.join(from), self.path.join(to))
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            fs::remove_file(self.path.join(name))
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.directory.sync_all()
+        }
+
+        fn lock(&self) -> io::Result<Lock> {
+            let mut options = fs::File::options();
+            options.write(true).create(true).truncate(false).mode(0o600);
+            let file = options.open(self.path.join(LOCK))?;
+            // of the open file, not of the process: the same process is kept out too, and a kill sets it free
+            rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+            Ok(Box::new(file))
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.path.join(name)
+        }
     }
 
-    fn open(&self, name: &str, writable: bool) -> io::Result<Arc<dyn File>> {
-        let file = fs::File::options()
-            .read(true)
-            .write(writable)
-            .open(self.path.join(name))?;
-        Ok(Arc::new(file))
-    }
+    impl File for fs::File {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.metadata()?.len())
+        }
 
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path.join(from), self.path.join(to))
-    }
+        fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+            FileExt::read_at(self, bytes, offset)
+        }
 
-    fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.path.join(name))
-    }
+        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+            FileExt::write_at(self, bytes, offset)
+        }
 
-    fn sync(&self) -> io::Result<()> {
-        self.directory.sync_all()
-    }
+        fn truncate(&self, len: u64) -> io::Result<()> {
+            self.set_len(len)
+        }
 
-    fn lock(&self) -> io::Result<Lock> {
-        let mut options = fs::File::options();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(self.path.join(LOCK))?;
-        // of the open file, not of the process: the same process is kept out too, and a kill sets it free
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Box::new(file))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        fn sync(&self) -> io::Result<()> {
+            self.sync_data()
+        }
     }
 }
 
-impl File for fs::File {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+/// Elsewhere there are buses, and no journals: how to sync a directory and keep other writers out was not tried there.
+#[cfg(not(unix))]
+mod disk {
+    use super::{File, Storage};
+    use std::io;
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+
+    /// There is none.
+    pub(crate) enum Disk {}
+
+    impl Disk {
+        pub(crate) fn create(_: &Path) -> io::Result<Self> {
+            Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "journals need a Unix system",
+            ))
+        }
+
+        pub(crate) fn open(path: &Path) -> io::Result<Self> {
+            Self::create(path)
+        }
     }
 
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        FileExt::read_at(self, bytes, offset)
-    }
+    impl Storage for Disk {
+        fn list(&self) -> io::Result<Vec<String>> {
+            match *self {}
+        }
 
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        FileExt::write_at(self, bytes, offset)
-    }
+        fn create(&self, _: &str) -> io::Result<Arc<dyn File>> {
+            match *self {}
+        }
 
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.set_len(len)
-    }
+        fn open(&self, _: &str, _: bool) -> io::Result<Arc<dyn File>> {
+            match *self {}
+        }
 
-    fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+            match *self {}
+        }
+
+        fn remove(&self, _: &str) -> io::Result<()> {
+            match *self {}
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            match *self {}
+        }
+
+        fn path(&self, _: &str) -> PathBuf {
+            match *self {}
+        }
     }
 }
 

@@ -112,10 +112,12 @@ fn rot(seed: u64) {
             kept.len(),
             whole.len()
         );
-        let lost = report
-            .lost
-            .iter()
-            .map(|lost| lost.start().get()..lost.end().get());
+        // that the front was removed may have stood in the header that was hit
+        let first = before.segments.first().map_or(0, |first| first.first);
+        let ranges = report.lost.iter();
+        let lost = ranges
+            .map(|lost| lost.start().get()..lost.end().get())
+            .filter(|lost| lost.start >= first);
         assert!(
             lost.eq((!hit.is_empty()).then(|| hit.clone())),
             "{place}: {:?}",

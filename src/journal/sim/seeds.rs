@@ -339,13 +339,9 @@ impl World {
         }
         let behind = self.synced - self.position.unwrap_or(self.synced);
         let position = self.synced - self.random.below(behind as usize + 1) as u64;
-        if self.seed % 3 > 0
-            && self
-                .positions()
-                .store(CONSUMER, Sequence::new(position))
-                .is_ok()
-        {
-            self.position = Some(position);
+        let position = Sequence::new(position);
+        if !self.seed.is_multiple_of(3) && positions.store(CONSUMER, position).is_ok() {
+            self.position = Some(position.get());
         }
         Ok(())
     }

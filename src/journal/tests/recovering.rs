@@ -61,7 +61,7 @@ fn what_no_watermark_covers_is_written_again_and_nothing_else() {
     };
     let [first, second, third] = three();
     let last = third.name();
-    assert_eq!(written(&three()), [last.clone()]);
+    assert_eq!(written(&three()), [last]);
     assert_eq!(written(&[first, second, third.watermark(30)]), [""; 0]);
     // the watermark of the last one covers a part of the one before it
     let [first, second, _] = three();

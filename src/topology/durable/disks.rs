@@ -39,13 +39,13 @@ fn live(
         let events = replay.map(|record| record.expect("it is whole").event);
         assert!(events.eq((0..first).map(|at| [at; 40])));
     }
-    let mut topology = Topology::multi(BusConfig::default(), || [0; 40]).unwrap();
+    let mut topology = Topology::multi(BusConfig::default(), || [0; 40]).expect("it is valid");
     topology.stage("journal").journal(journal);
     topology
         .stage("beside")
         .handle(|_: &[u64; 40], _: Delivery| {});
-    let (bus, mut producer) = topology.start().unwrap();
-    let durability = bus.durability().unwrap();
+    let (bus, mut producer) = topology.start().expect("it is valid");
+    let durability = bus.durability().expect("it is valid");
     let mut confirmed = first;
     let mut failure = None;
     while confirmed < first + EVENTS && failure.is_none() {
