@@ -38,6 +38,11 @@ pub(crate) trait Sink: Send + 'static {
     fn flush(&mut self, below: u64) -> Result<(), Error>;
     fn sync(&mut self) -> Result<(), Error>;
     fn note_synced(&mut self) -> Result<(), Error>;
+
+    /// Nothing comes any more, and all is synced.
+    fn close(&mut self) -> Result<(), Error> {
+        self.note_synced()
+    }
 }
 
 impl<C: Codec> Sink for Parts<C>
@@ -69,6 +74,10 @@ where
 
     fn note_synced(&mut self) -> Result<(), Error> {
         self.writer.note_synced()
+    }
+
+    fn close(&mut self) -> Result<(), Error> {
+        self.writer.close()
     }
 }
 
@@ -214,7 +223,7 @@ impl<S: Sink> Progress<S> {
         if self.written > self.synced {
             self.sync()?;
         }
-        self.sink.note_synced()
+        self.sink.close()
     }
 
     /// Records a batch. When that fails it ends where the sink was when it last wrote.

@@ -153,6 +153,11 @@ impl Chain {
         Ok(())
     }
 
+    /// Cuts off what is behind the last frame. Nothing depends on it, so nothing is said if it fails.
+    pub(crate) fn cut_rest(&self) {
+        let _ = self.file.truncate(self.current.bytes);
+    }
+
     /// Makes durable all that was appended: the older segments before the one that grows, then their names.
     pub(crate) fn sync(&mut self) -> Result<(), Error> {
         for (segment, file) in &self.unsynced {

@@ -65,7 +65,7 @@ pub struct Cut {
     pub offset: u64,
     /// The sequence that begins there anew.
     pub sequence: Sequence,
-    /// Up to the last byte that was not zero, in all files.
+    /// Up to the last byte that was not zero, in all files: after a crash that counts what recycled files held before.
     pub bytes: u64,
 }
 

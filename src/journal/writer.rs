@@ -123,6 +123,13 @@ impl<C: Codec> Writer<C> {
         })
     }
 
+    /// Ends it: all is noted that is durable, and what a used file held before is cut off, so that the next open finds nothing to cut.
+    pub(crate) fn close(&mut self) -> Result<(), Error> {
+        self.note_synced()?;
+        self.chain.cut_rest();
+        Ok(())
+    }
+
     /// Nothing is tried after a failure: what the files hold then is not known, and a sync that succeeds later proves nothing.
     #[inline]
     fn attempt(&mut self, what: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {

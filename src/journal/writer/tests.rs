@@ -1,10 +1,11 @@
 //! What lies in the files after each thing that a writer is told, and after each that fails.
 
 use super::*;
-use crate::config::{Retention, SyncPolicy};
+use crate::config::{RecoveryMode, Retention, SyncPolicy};
 use crate::journal::codec::{Bytes, Plain};
 use crate::journal::format::{ALIGN, parse_segment_name, records};
 use crate::journal::positions::PositionStore;
+use crate::journal::recovery::recover;
 use crate::journal::testing::{Failing, Folder, Found, ID, all_records, found, recovered};
 use crate::sequence::Sequence;
 
@@ -552,4 +553,25 @@ fn a_recycled_segment_shows_nothing_of_its_earlier_life() {
         all.into_iter()
             .eq((first..20_000).map(|at| (at, at.to_le_bytes().to_vec())))
     );
+}
+
+#[test]
+fn after_a_clean_end_nothing_is_cut_of_a_recycled_file() {
+    let folder = Folder::new();
+    let storage = folder.disk();
+    let mut config = config(SyncPolicy::EveryBatch);
+    config.retention.bytes_max = Some(4096);
+    let mut writer = open(&storage, &config, Bytes);
+    for sequence in 0..2000 {
+        writer.record(sequence, &vec![7; 40]).unwrap();
+        if sequence % 32 == 31 {
+            writer.sync().unwrap();
+        }
+    }
+    writer.flush(2000).unwrap();
+    writer.sync().unwrap();
+    writer.close().unwrap();
+    drop(writer);
+    let (_, recovery) = recover(&storage, Bytes.id(), 0, RecoveryMode::Strict).unwrap();
+    assert_eq!((recovery.next.get(), recovery.cut), (2000, None));
 }
