@@ -188,7 +188,9 @@ pub use error::{
 };
 pub use journal::Journal;
 pub use journal::codec::{Bytes, Codec, Plain};
-pub use journal::inspect::{FrameInfo, FrameKind, FrameWalk, Inspection, SegmentInfo};
+pub use journal::inspect::{
+    FileKind, FrameInfo, FrameKind, FrameWalk, Inspection, OtherFile, SegmentInfo,
+};
 pub use journal::positions::PositionStore;
 pub use journal::reader::{JournalReader, Tail};
 pub use journal::recovery::{Cut, Recovery};

@@ -1,10 +1,11 @@
 //! Looking at a journal's files without knowing its events.
 
 use crate::error::Error;
-use crate::journal::format::segment_name;
-use crate::journal::format::{Content, FrameHeader, records};
+use crate::journal::examine::examine;
+use crate::journal::format::{Content, FrameHeader, parse_segment_name, records, segment_name};
+use crate::journal::positions::PositionStore;
 use crate::journal::reader::open_directory;
-use crate::journal::recovery::{Recovery, examine, list_segments};
+use crate::journal::recovery::{Recovery, list_segments};
 use crate::journal::replay::time;
 use crate::journal::scan::{Frames, Shape, corrupt, io_error, segment_header};
 use crate::journal::storage::Storage;
@@ -95,6 +96,38 @@ pub struct FrameInfo {
     pub time: SystemTime,
 }
 
+/// A file in a journal's directory that is no segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OtherFile {
+    /// The file.
+    pub name: String,
+    /// What it is there for.
+    pub kind: FileKind,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// What a file that is no segment is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// Locked by the writer, as long as there is one.
+    Lock,
+    /// A segment that is being made.
+    Unfinished,
+    /// A segment that retention took out: its file is used again.
+    Spare,
+    /// A damaged segment, as it was before the journal was salvaged. It is never removed.
+    Damaged,
+    /// The position of a named consumer: see [`Inspection::positions`].
+    Position,
+    /// Another one whose name begins with a dot, as those that a journal makes do.
+    Hidden,
+    /// Not the journal's.
+    Foreign,
+}
+
 impl Inspection {
     /// Reads the directory and all headers.
     ///
@@ -105,11 +138,17 @@ impl Inspection {
     }
 
     pub(crate) fn with_storage(storage: Arc<dyn Storage>) -> Result<Self, Error> {
-        let segments = list_segments(&*storage)?
-            .into_iter()
-            .map(|segment| look_at(&*storage, segment));
-        let segments = segments.collect::<Result<_, _>>()?;
-        Ok(Self { storage, segments })
+        let mut listed = list_segments(&*storage)?;
+        loop {
+            let segments = listed.iter().map(|segment| look_at(&*storage, *segment));
+            let segments = segments.collect::<Result<_, _>>();
+            let before = std::mem::replace(&mut listed, list_segments(&*storage)?);
+            // one that cannot be read may have been removed since it was listed
+            if segments.is_ok() || listed == before {
+                let segments = segments?;
+                return Ok(Self { storage, segments });
+            }
+        }
     }
 
     /// By first sequence.
@@ -145,9 +184,19 @@ impl Inspection {
 
     /// What [`Journal::open`](crate::Journal::open) would find: all frames are checked, nothing is changed.
     ///
+    /// Beside a running writer it is what was there at one moment of the call, also if segments come and go meanwhile.
+    ///
     /// # Errors
-    /// What it would fail with.
+    /// What it would fail with. [`JournalIo`](crate::ErrorKind::JournalIo) too if segments come and go all the time.
     pub fn verify(&self) -> Result<Recovery, Error> {
+        self.verify_with(|_, _| {})
+    }
+
+    /// The same; `seen` is called with every whole frame that is found, and the name of its segment: to count, and to tell how far it is.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn verify_with(&self, mut seen: impl FnMut(&str, &FrameInfo)) -> Result<Recovery, Error> {
         let whole = self
             .segments
             .iter()
@@ -162,7 +211,53 @@ impl Inspection {
                 event_bytes: whole.event_bytes,
             },
         );
-        examine(&*self.storage, shape)
+        examine(&*self.storage, shape, &mut |name, offset, header| {
+            seen(name, &frame_info(header, offset));
+        })
+    }
+
+    /// The files in the directory that are no segments, by name.
+    ///
+    /// # Errors
+    /// [`JournalIo`](crate::ErrorKind::JournalIo): the directory cannot be read.
+    pub fn other_files(&self) -> Result<Vec<OtherFile>, Error> {
+        let names = self.storage.list();
+        let mut names =
+            names.map_err(|error| io_error(&*self.storage, "", "list the directory", error))?;
+        names.retain(|name| parse_segment_name(name).is_none());
+        names.sort_unstable();
+        let mut files = Vec::new();
+        for name in names {
+            // what is gone since then is no file of it
+            if let Ok(file) = self.storage.open(&name, false) {
+                let bytes = file.len();
+                let bytes =
+                    bytes.map_err(|error| io_error(&*self.storage, &name, "read it", error))?;
+                let kind = FileKind::of(&name);
+                files.push(OtherFile { name, kind, bytes });
+            }
+        }
+        Ok(files)
+    }
+
+    /// How far named consumers are, if their positions are kept in the journal's own directory.
+    #[must_use]
+    pub fn positions(&self) -> PositionStore {
+        PositionStore::on(self.storage.clone())
+    }
+}
+
+impl FileKind {
+    fn of(name: &str) -> Self {
+        match name {
+            ".lock" => Self::Lock,
+            _ if name.starts_with(".next-") => Self::Unfinished,
+            _ if name.starts_with(".spare-") => Self::Spare,
+            _ if name.starts_with(".damaged-") => Self::Damaged,
+            _ if name.starts_with(".position-") => Self::Position,
+            _ if name.starts_with('.') => Self::Hidden,
+            _ => Self::Foreign,
+        }
     }
 }
 

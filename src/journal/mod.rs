@@ -3,11 +3,12 @@
 //! * [`format`]: the bytes, pure; [`codec`]: events as bytes; [`storage`]: what is asked of a file system; [`segment`]: a file of frames.
 //! * [`writer`]: the writing end. [`scan`]: frames out of a file. [`recovery`], [`decision`], [`renew`], [`salvage`]: what is in a
 //!   directory, what of it is durable, and what to do about damage.
-//! * [`replay`], [`reader`], [`inspect`]: reading it back: as its owner, beside it, without its codec.
+//! * [`replay`], [`reader`], [`inspect`]: reading it back: as its owner, beside it, without its codec. [`examine`]: what opening it would find.
 
 pub(crate) mod chain;
 pub(crate) mod codec;
 pub(crate) mod decision;
+mod examine;
 pub(crate) mod format;
 pub(crate) mod inspect;
 mod pins;

@@ -9,12 +9,14 @@ use crate::journal::Recovered;
 use crate::journal::decision::{
     Behind, Damage, Decision, Found, first_break, is_left_by_retention, judge, without_husks,
 };
-use crate::journal::format::{Content, SEGMENT_HEADER, parse_segment_name, segment_name};
+use crate::journal::format::{
+    Content, FrameHeader, SEGMENT_HEADER, parse_segment_name, segment_name,
+};
 use crate::journal::renew;
 use crate::journal::salvage::salvage;
 use crate::journal::scan::{Frames, Shape, Stop, corrupt, io_error, segment_header};
 use crate::journal::segment::Segment;
-use crate::journal::storage::Storage;
+use crate::journal::storage::{File, Storage};
 use crate::sequence::{Sequence, SequenceRange};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -74,8 +76,8 @@ pub(crate) struct Survey {
     /// By first sequence.
     pub(crate) found: Vec<Found>,
     /// Files that a roll or a salvage did not finish.
-    unfinished: Vec<String>,
-    ignored: Vec<String>,
+    pub(crate) unfinished: Vec<String>,
+    pub(crate) ignored: Vec<String>,
     pub(crate) shape: Shape,
 }
 
@@ -115,16 +117,7 @@ pub(crate) fn recover(
     }
 }
 
-/// What recovery would report. Nothing is changed.
-pub(crate) fn examine(storage: &dyn Storage, shape: Shape) -> Result<Recovery, Error> {
-    let mut survey = survey(storage, shape)?;
-    match decide(storage, &mut survey)? {
-        Decision::Keep { keep, cut, .. } => Ok(report(&survey, &keep, &cut)),
-        Decision::Corrupt(damage) => Err(corruption(storage, &survey, &damage)),
-    }
-}
-
-fn corruption(storage: &dyn Storage, survey: &Survey, damage: &Damage) -> Error {
+pub(crate) fn corruption(storage: &dyn Storage, survey: &Survey, damage: &Damage) -> Error {
     let name = survey.found[damage.index].segment.name();
     corrupt(storage, &name, damage.offset, damage.sequence, &damage.why)
 }
@@ -158,7 +151,7 @@ fn survey(storage: &dyn Storage, shape: Shape) -> Result<Survey, Error> {
     let (segments, unfinished, ignored) = sort_names(names);
     let found = segments
         .into_iter()
-        .map(|(first, salt)| survey_segment(storage, first, salt, shape))
+        .map(|segment| survey_segment(storage, segment, shape, &mut |_, _, _| {}))
         .collect::<Result<_, _>>()?;
     Ok(Survey {
         found,
@@ -168,58 +161,88 @@ fn survey(storage: &dyn Storage, shape: Shape) -> Result<Survey, Error> {
     })
 }
 
-fn survey_segment(
+/// Is told each whole frame: the segment's name, where it begins, its header.
+pub(crate) type Seen<'s> = dyn FnMut(&str, u64, &FrameHeader) + 's;
+
+/// A segment with its frames.
+pub(crate) fn survey_segment(
     storage: &dyn Storage,
-    first: u64,
-    salt: u64,
+    (first, salt): (u64, u64),
     shape: Shape,
+    seen: &mut Seen<'_>,
 ) -> Result<Found, Error> {
     let name = segment_name(first, salt);
     let failed = |error| io_error(storage, &name, "read it", error);
     let file = storage.open(&name, false).map_err(failed)?;
     let header = segment_header(storage, &name, &*file, (first, salt), Some(shape))?;
-    let mut frames = Frames::new(file, first, salt, shape.event_bytes).map_err(failed)?;
-    let mut segment = Segment {
+    let bytes = header.map_or(0, |_| SEGMENT_HEADER as u64);
+    let segment = Segment {
         salt,
         first,
         end: first,
-        bytes: 0,
+        bytes,
         newest_ns: 0,
     };
-    let (mut synced, mut lost, mut stop) = (0, Vec::new(), Stop::NoFrame);
-    if header.is_ok() {
-        loop {
-            match frames.advance(0).map_err(failed)? {
-                Ok(frame) => {
-                    synced = frame.synced.max(synced);
-                    segment.newest_ns = frame.unix_ns;
-                    if frame.content == Content::Lost {
-                        lost.push(frame.range());
-                    }
-                }
-                Err(why) => {
-                    stop = why;
-                    break;
-                }
-            }
-        }
-        segment.end = frames.expected();
-        segment.bytes = frames.offset();
-    }
-    let len = frames.len();
-    Ok(Found {
+    let mut found = Found {
         segment,
         header,
-        len,
-        synced,
-        stop,
-        lost,
+        len: file.len().map_err(failed)?,
+        synced: 0,
+        stop: Stop::NoFrame,
+        lost: Vec::new(),
         behind: None,
-    })
+    };
+    if found.header.is_ok() {
+        walk(storage, &*name, file, &mut found, shape, seen)?;
+    }
+    Ok(found)
+}
+
+/// Goes on where the known frames of a segment end.
+pub(crate) fn walk(
+    storage: &dyn Storage,
+    name: &str,
+    file: Arc<dyn File>,
+    found: &mut Found,
+    shape: Shape,
+    seen: &mut Seen<'_>,
+) -> Result<(), Error> {
+    let failed = |error| io_error(storage, name, "read it", error);
+    let Found {
+        segment,
+        synced,
+        lost,
+        ..
+    } = found;
+    let frames = Frames::new(file, segment.end, segment.salt, shape.event_bytes);
+    let mut frames = frames.map_err(failed)?;
+    frames.seek(segment.bytes);
+    found.stop = loop {
+        let offset = frames.offset();
+        match frames.advance(0).map_err(failed)? {
+            Ok(frame) => {
+                *synced = frame.synced.max(*synced);
+                segment.newest_ns = frame.unix_ns;
+                if frame.content == Content::Lost {
+                    lost.push(frame.range());
+                }
+                seen(name, offset, &frame);
+            }
+            Err(stop) => break stop,
+        }
+    };
+    segment.end = frames.expected();
+    segment.bytes = frames.offset();
+    found.len = frames.len();
+    Ok(())
 }
 
 /// Tries every place behind the frames that were walked.
-fn look_behind(storage: &dyn Storage, survey: &mut Survey, index: usize) -> Result<(), Error> {
+pub(crate) fn look_behind(
+    storage: &dyn Storage,
+    survey: &mut Survey,
+    index: usize,
+) -> Result<(), Error> {
     let found = &mut survey.found[index];
     if found.behind.is_some() {
         return Ok(());
@@ -261,7 +284,7 @@ fn kept_from(survey: &Survey) -> u64 {
 }
 
 /// Looks behind where the decision needs it, and decides.
-fn decide(storage: &dyn Storage, survey: &mut Survey) -> Result<Decision, Error> {
+pub(crate) fn decide(storage: &dyn Storage, survey: &mut Survey) -> Result<Decision, Error> {
     let doubles: Vec<usize> = (0..survey.found.len())
         .filter(|index| {
             let first = |index: usize| survey.found.get(index).map(|found| found.segment.first);
@@ -293,7 +316,7 @@ fn decide(storage: &dyn Storage, survey: &mut Survey) -> Result<Decision, Error>
 }
 
 /// What is said about it. `cut` are the segments to be removed behind the last one of `keep`.
-fn report(survey: &Survey, keep: &[usize], cut: &[usize]) -> Recovery {
+pub(crate) fn report(survey: &Survey, keep: &[usize], cut: &[usize]) -> Recovery {
     let found = |index: &usize| &survey.found[*index];
     let kept = || keep.iter().map(found);
     let last = kept().next_back();

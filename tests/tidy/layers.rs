@@ -33,6 +33,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
             "journal",
             "journal::chain",
             "journal::decision",
+            "journal::examine",
             "journal::inspect",
             "journal::pins",
             "journal::positions",
