@@ -193,7 +193,7 @@ pub(crate) fn survey_segment(
         behind: None,
     };
     if found.header.is_ok() {
-        walk(storage, &*name, file, &mut found, shape, seen)?;
+        walk(storage, &name, file, &mut found, shape, seen)?;
     }
     Ok(found)
 }
