@@ -125,3 +125,24 @@ fn files_beside_the_segments_are_told_by_name() {
     assert_eq!(inspection.positions().names().unwrap(), ["reader"]);
     assert_eq!(inspection.verify().unwrap().ignored, ["notes.txt"]);
 }
+
+/// What is written when a journal is opened is no event: it is not missed.
+#[test]
+fn a_journal_that_recorded_nothing_has_nothing_to_cut() {
+    let directory = Directory::new("nothing");
+    for events in [0, 3, 0, 0] {
+        let config = JournalConfig::default();
+        let journal = Journal::open(&directory.0, config, Plain::<u64>::new()).unwrap();
+        assert_eq!(journal.recovery().cut, None);
+        if events > 0 {
+            let mut topology = Topology::single(BusConfig::default(), || 0).unwrap();
+            topology.stage("journal").journal(journal);
+            let (bus, mut producer) = topology.start().unwrap();
+            producer.publish_slice(&vec![7; events]).unwrap();
+            drop(producer);
+            bus.shutdown().unwrap();
+        }
+        let inspection = Inspection::open(&directory.0).unwrap();
+        assert_eq!(inspection.verify().unwrap().cut, None);
+    }
+}

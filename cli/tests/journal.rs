@@ -280,7 +280,7 @@ fn damage_is_code_3_with_segment_offset_and_sequence() {
         match args {
             ["export"] => assert_eq!(lines(&stdout).len() as u64, first, "all before it"),
             ["verify"] => assert_eq!(stdout, ""),
-            ["inspect"] => assert!(stdout.contains("refused: JournalCorrupt"), "{stdout}"),
+            ["inspect"] => assert!(stdout.contains("refused: /"), "{stdout}"),
             _ => {
                 let json: Value = serde_json::from_str(&stdout).expect("it is JSON");
                 let text = json["corrupt"].as_str().expect("a text");
@@ -667,7 +667,7 @@ fn what_was_lost_and_salvaged_is_told() {
     assert!(lost > 0);
     drop(journal);
     let (code, stdout, _) = run(&["verify", directory.path()]);
-    assert_eq!(code, Some(0));
+    assert_eq!(code, Some(0), "{stdout}");
     assert!(stdout.contains("were lost before"), "{stdout}");
     let (_, stdout, stderr) = run(&["export", directory.path()]);
     assert_eq!(lines(&stdout).len(), 1000 - lost);

@@ -321,9 +321,9 @@ pub(crate) fn report(survey: &Survey, keep: &[usize], cut: &[usize]) -> Recovery
     let kept = || keep.iter().map(found);
     let last = kept().next_back();
     let next = last.map_or(0, |last| last.segment.end);
-    let header = SEGMENT_HEADER as u64;
-    let of_cut = |found: &Found| match found.is_empty() && found.header.is_ok() {
-        true => found.data_end() - header,
+    // a header, and a frame that only says what was durable, are nothing that anybody misses
+    let of_cut = |found: &Found| match found.is_empty() {
+        true => found.data_end() - found.segment.bytes,
         false => found.data_end(),
     };
     let bytes = last.map_or(0, |last| last.data_end() - last.segment.bytes)
