@@ -541,7 +541,7 @@ fn a_running_writer_is_no_damage() {
     let config = JournalConfig {
         sync: SyncPolicy::EveryBatch,
         retention: Retention {
-            bytes_max: Some(1 << 20),
+            bytes_max: Some(2 << 20),
             ..Retention::default()
         },
         segment_bytes: 1 << 17,
@@ -575,7 +575,7 @@ fn a_running_writer_is_no_damage() {
                 codes.push((args[0], code, stderr));
             }
         }
-        let follow = spawn(&[
+        let mut follow = spawn(&[
             "tail",
             path,
             "--follow",
@@ -584,7 +584,6 @@ fn a_running_writer_is_no_damage() {
             "--fields",
             "number:u64,_:skip8",
         ]);
-        let mut follow = follow;
         let lines = BufReader::new(follow.stdout.take().expect("it is a pipe")).lines();
         let mut followed = Vec::new();
         for line in lines.take(2000) {

@@ -67,12 +67,15 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         Some(From::End) => next,
         None => next.saturating_sub(args.last).max(first),
     };
+    // without `--follow`, a writer that is faster is not chased
+    let end = if args.follow { u64::MAX } else { next };
     let mut tail = reader.tail(Sequence::new(from))?;
     let mut rows = Rows::new(&args.shape, Format::Jsonl, Output::stdout())?;
     let mut pause = PAUSES.0;
     // relaxed: it guards no data
     while !interrupted.load(Ordering::Relaxed) {
         match tail.try_next() {
+            Ok(Some(record)) if record.sequence.get() >= end => break,
             Ok(Some(record)) => {
                 rows.write(&record)?;
                 pause = PAUSES.0;
