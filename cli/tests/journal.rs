@@ -81,11 +81,12 @@ impl Directory {
         paths
     }
 
-    /// All files and what is in them.
+    /// All files and what is in them; a writer that is idle may still prepare the next segment.
     fn content(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let entries = fs::read_dir(&self.0).expect("it is there");
         let paths = entries.map(|entry| entry.expect("it is readable").path());
         let mut content: Vec<(PathBuf, Vec<u8>)> = paths
+            .filter(|path| !path.to_string_lossy().contains("/.next-"))
             .map(|path| (path.clone(), fs::read(path).expect("it is readable")))
             .collect();
         content.sort();

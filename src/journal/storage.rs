@@ -202,11 +202,20 @@ mod disk {
             let file = options.open(self.path.join(LOCK))?;
             // of the open file, not of the process: the same process is kept out too, and a kill sets it free
             rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
-            Ok(Box::new(file))
+            Ok(Box::new(Held(file)))
         }
 
         fn path(&self, name: &str) -> PathBuf {
             self.path.join(name)
+        }
+    }
+
+    /// The lock file, locked. Closing it is not enough: a child process of this one has it open too until it runs its own program.
+    struct Held(fs::File);
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            let _ = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
         }
     }
 

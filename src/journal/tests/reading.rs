@@ -9,6 +9,7 @@ use crate::journal::format::{Content, FRAME_HEADER, SegmentHeader};
 use crate::journal::inspect::{FrameKind, Inspection};
 use crate::journal::reader::JournalReader;
 use crate::journal::replay::{Record, Replay, sequence_since, time};
+use crate::journal::testing::Folder;
 use crate::sequence::Sequence;
 use std::sync::Arc;
 
@@ -353,6 +354,22 @@ fn an_inspection_shows_segments_and_frames() {
         .unwrap();
     assert_eq!(whole.files(), before);
     assert_eq!(report, open(&whole, Strict).unwrap().1);
+}
+
+/// A child has all open files of its parent until it runs its own program: a lock that is only closed is held by it a little longer.
+#[test]
+fn a_closed_journal_opens_again_while_children_are_started() {
+    let folder = Folder::new();
+    let children = std::thread::spawn(|| {
+        for _ in 0..200 {
+            let child = std::process::Command::new("true").spawn();
+            child.unwrap().wait().unwrap();
+        }
+    });
+    while !children.is_finished() {
+        drop(crate::journal::storage::lock(&*folder.disk()).unwrap());
+    }
+    children.join().unwrap();
 }
 
 #[test]
