@@ -4,6 +4,7 @@ use crate::journal::output::Output;
 use crate::journal::source::out_of_range;
 use crate::journal::{Answer, CODES, Failure, source, text};
 use ringway::{FrameInfo, FrameKind, FrameWalk, SegmentInfo, Sequence};
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         from,
         left: args.limit.unwrap_or(u64::MAX),
         frames: args.frames,
+        text: String::new(),
     };
     let mut broken = None;
     let mut next = first;
@@ -70,6 +72,8 @@ struct Dump {
     from: u64,
     left: u64,
     frames: bool,
+    /// Of a record.
+    text: String,
 }
 
 impl Dump {
@@ -133,10 +137,10 @@ impl Dump {
             }
             self.left -= 1;
             let bytes = text::count(record.len() as u64, "byte", "bytes");
-            writeln!(self.output, "{sequence}  {time}  {bytes}")?;
-            for line in text::hex_dump(record) {
-                writeln!(self.output, "    {line}")?;
-            }
+            self.text.clear();
+            let _ = writeln!(self.text, "{sequence}  {time}  {bytes}");
+            text::hex_dump(record, &mut self.text);
+            self.output.write_all(self.text.as_bytes())?;
         }
         Ok(())
     }

@@ -130,6 +130,7 @@ pub(crate) struct Rows<W: Write> {
     shape: Shape,
     names: Vec<String>,
     values: Vec<Value>,
+    line: Vec<u8>,
     /// Of the record before: those that were written together have the same.
     time: (SystemTime, String),
     sink: Sink<W>,
@@ -156,6 +157,7 @@ impl<W: Write> Rows<W> {
             shape: shape.clone(),
             names,
             values: Vec::new(),
+            line: Vec::new(),
             time: (UNIX_EPOCH, text::time(UNIX_EPOCH)),
             sink,
         })
@@ -177,8 +179,10 @@ impl<W: Write> Rows<W> {
                     names: &self.names,
                     values: &self.values,
                 };
-                serde_json::to_writer(&mut *output, &row).map_err(io::Error::from)?;
-                output.write_all(b"\n")?;
+                self.line.clear();
+                serde_json::to_writer(&mut self.line, &row).map_err(io::Error::from)?;
+                self.line.push(b'\n');
+                output.write_all(&self.line)?;
             }
             Sink::Csv(csv) => {
                 csv.write_field(sequence.to_string())?;

@@ -67,27 +67,28 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
     text
 }
 
-/// Lines of 16 bytes, in hexadecimal and as ASCII.
-pub(crate) fn hex_dump(payload: &[u8]) -> Vec<String> {
-    let line = |(index, bytes): (usize, &[u8])| {
-        let mut hex = String::new();
+/// Appends lines of 16 bytes, in hexadecimal and as ASCII.
+pub(crate) fn hex_dump(payload: &[u8], text: &mut String) {
+    for (index, bytes) in payload.chunks(16).enumerate() {
+        let _ = write!(text, "    {:06x}  ", index * 16);
+        let begin = text.len();
         for (at, byte) in bytes.iter().enumerate() {
-            let gap = if at == 8 { " " } else { "" };
-            let _ = write!(hex, "{gap}{byte:02x} ");
+            text.push_str(if at == 8 { " " } else { "" });
+            // digit by digit: a journal has many bytes
+            for digit in [byte >> 4, byte & 15] {
+                text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+            }
+            text.push(' ');
         }
-        let ascii: String = bytes
-            .iter()
-            .map(|byte| {
-                if (b' '..=b'~').contains(byte) {
-                    char::from(*byte)
-                } else {
-                    '.'
-                }
-            })
-            .collect();
-        format!("{:06x}  {hex:<49} |{ascii}|", index * 16)
-    };
-    payload.chunks(16).enumerate().map(line).collect()
+        let width = 50 + begin - text.len();
+        text.extend(std::iter::repeat_n(' ', width));
+        text.push('|');
+        text.extend(bytes.iter().map(|byte| match byte {
+            b' '..=b'~' => char::from(*byte),
+            _ => '.',
+        }));
+        text.push_str("|\n");
+    }
 }
 
 #[cfg(test)]
@@ -123,13 +124,15 @@ mod tests {
 
     #[test]
     fn dumps_have_columns() {
-        let dump = hex_dump(b"0123456789abcdef\n\xff");
+        let mut dump = String::new();
+        hex_dump(b"0123456789abcdef\n\xff", &mut dump);
+        let lines: Vec<&str> = dump.lines().collect();
         assert_eq!(
-            dump[0],
-            "000000  30 31 32 33 34 35 36 37  38 39 61 62 63 64 65 66  |0123456789abcdef|"
+            lines[0],
+            "    000000  30 31 32 33 34 35 36 37  38 39 61 62 63 64 65 66  |0123456789abcdef|"
         );
-        assert_eq!(dump[1].find('|'), dump[0].find('|'));
-        assert!(dump[1].ends_with("|..|"), "{}", dump[1]);
-        assert!(hex_dump(&[]).is_empty());
+        assert_eq!(lines[1].find('|'), lines[0].find('|'));
+        assert!(lines[1].ends_with("|..|"), "{dump}");
+        assert_eq!(lines.len(), 2);
     }
 }
