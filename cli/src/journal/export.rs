@@ -67,7 +67,9 @@ pub(crate) fn run(args: &Args) -> Result<Answer, Failure> {
         Some(path) => Output::file(path, &args.path)?,
         None => Output::stdout(),
     };
-    let meter = Meter::new("exporting", to.saturating_sub(from), records);
+    let meter = Meter::new("exporting records", to.saturating_sub(from), |number| {
+        number.to_string()
+    });
     let meter = meter.hidden(output.is_terminal());
     let mut rows = Rows::new(&args.shape, args.format, output)?;
     let skipped = export(replay, from..to, meter, &mut rows);
@@ -123,10 +125,6 @@ fn export(
         meter.at(sequence - sequences.start);
     }
     Ok(replay.skipped())
-}
-
-fn records(number: u64) -> String {
-    text::count(number, "record", "records")
 }
 
 #[cfg(test)]
