@@ -360,12 +360,13 @@ fn an_inspection_shows_segments_and_frames() {
 #[test]
 fn a_closed_journal_opens_again_while_children_are_started() {
     let folder = Folder::new();
-    let children = std::thread::spawn(|| {
+    let children = std::thread::Builder::new().spawn(|| {
         for _ in 0..200 {
             let child = std::process::Command::new("true").spawn();
             child.unwrap().wait().unwrap();
         }
     });
+    let children = children.unwrap();
     while !children.is_finished() {
         drop(crate::journal::storage::lock(&*folder.disk()).unwrap());
     }
