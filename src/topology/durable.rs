@@ -14,7 +14,8 @@ use crate::journal::Journal;
 use crate::journal::codec::Codec;
 use crate::recorder::{Policy, Recorder, Sink};
 use crate::ring::numbering::Numbering;
-use crate::topology::{Runs, Stage, StageBuilder};
+use crate::topology::Stage;
+use crate::topology::builder::{Runs, StageBuilder};
 use crate::wait::durability::{Durability, Mark};
 use crate::wait::signal::Signal;
 

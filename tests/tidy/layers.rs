@@ -16,6 +16,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
         10,
         &[
             "topology",
+            "topology::builder",
             "topology::durable",
             "topology::durable::disks",
             "topology::durable::failures",
