@@ -52,19 +52,19 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
         self
     }
 
-    /// How it waits; [`BusConfig::wait`] unless this says otherwise.
+    /// How it waits; [`BusConfig::wait`](crate::BusConfig::wait) unless this says otherwise.
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
         self
     }
 
-    /// The most events it takes at a time; [`BusConfig::batch_max`] unless this says otherwise.
+    /// The most events it takes at a time; [`BusConfig::batch_max`](crate::BusConfig::batch_max) unless this says otherwise.
     pub fn batch_max(mut self, events: usize) -> Self {
         self.batch_max = events;
         self
     }
 
-    /// What happens when its handler fails; [`BusConfig::on_panic`] unless this says otherwise.
+    /// What happens when its handler fails; [`BusConfig::on_panic`](crate::BusConfig::on_panic) unless this says otherwise.
     pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
         self.on_panic = on_panic;
         self

@@ -99,7 +99,7 @@ impl<T: Send + 'static> Topology<T, Single> {
     /// slots than the capacity says: see [`BusConfig::capacity`].
     ///
     /// # Errors
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig); [`CapacityTooLarge`](ErrorKind::CapacityTooLarge) when the system does not
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig); [`CapacityTooLarge`](crate::ErrorKind::CapacityTooLarge) when the system does not
     /// give the memory for the slots.
     ///
     /// # Panics
@@ -117,7 +117,7 @@ impl<T: Send + 'static> Topology<T, Multi> {
     /// slots than the capacity says: see [`BusConfig::capacity`].
     ///
     /// # Errors
-    /// [`InvalidConfig`](ErrorKind::InvalidConfig); [`CapacityTooLarge`](ErrorKind::CapacityTooLarge) when the system does not
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig); [`CapacityTooLarge`](crate::ErrorKind::CapacityTooLarge) when the system does not
     /// give the memory for the slots.
     ///
     /// # Panics
