@@ -90,6 +90,7 @@ impl<T: Send + 'static> Bus<T> {
                 .iter()
                 .map(|counters| ProducerStats::of(core, counters))
                 .collect(),
+            dropped: core.dropped(),
             position: core.numbering().sequence(core.position()).get(),
         }
     }

@@ -43,7 +43,7 @@
 //! | several threads for one stage, by need; by key, in order for each key | [`.share(..)`](StageBuilder::share); [`.share_by(..)`](StageBuilder::share_by) |
 //! | a stage on a thread of mine; on several; as a task | [`.consumer()`](StageBuilder::consumer); [`.workers()`](StageBuilder::workers); [`.async_consumer()`](StageBuilder::async_consumer) |
 //! | events taken out of the ring, owned | an [`Exclusive`] end: [`Batch::drain`] |
-//! | publish and wait for room; do not wait; wait so long; in a task | [`publish`](Producer::publish); [`try_publish`](Producer::try_publish); [`publish_deadline`](Producer::publish_deadline); [`publish_async`](Producer::publish_async) |
+//! | publish and wait for room; do not wait; drop what finds none; wait so long; in a task | [`publish`](Producer::publish); [`try_publish`](Producer::try_publish); [`publish_or_drop`](Producer::publish_or_drop); [`publish_deadline`](Producer::publish_deadline); [`publish_async`](Producer::publish_async) |
 //! | publish without moving the event | [`publish_with`](Producer::publish_with), [`claim`](Producer::claim) |
 //! | publish many | [`publish_batch`](Producer::publish_batch), [`publish_slice`](Producer::publish_slice), [`claim`](Producer::claim) |
 //! | least latency, most throughput, least processor time | [`BusConfig`] and its presets, [`Wait`], [`.pin(core)`](StageBuilder::pin) |

@@ -78,6 +78,8 @@ mod verbs {
             Err(PublishDeadlineError::TimedOut(3))
         );
         assert_eq!(tx.try_claim(1).unwrap_err(), ClaimError::Full);
+        assert_eq!((tx.publish_or_drop(3), tx.dropped()), (Ok(None), 1));
+        assert_eq!(other.dropped(), 0);
         assert_eq!(tx.try_publish_slice(&[3]), Ok(0));
         let error = tx.publish_slice_deadline(&[3], soon()).unwrap_err();
         assert_eq!((error.published, error.reason), (0, ClaimError::TimedOut));

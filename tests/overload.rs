@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::{Log, STRATEGIES, config, later, limited, numbers, soon};
+use common::{Census, Counted, Log, STRATEGIES, config, later, limited, numbers, soon};
 use ringway::{
     BusConfig, Claim, ClaimError, Multi, Producer, ProducerKind, PublishDeadlineError,
     PublishError, Topology, TryPublishError, Wait, mpmc, mpsc, spsc,
@@ -25,6 +25,9 @@ fn refuses_in_every_way<K: ProducerKind>(tx: &mut Producer<u64, K>) {
     assert_eq!(tx.try_publish_batch([9]).unwrap(), 0);
     assert_eq!(tx.try_publish_slice(&[9]).unwrap(), 0);
     assert_eq!(tx.try_claim(1).unwrap_err(), ClaimError::Full);
+    let dropped = tx.dropped();
+    assert_eq!(tx.publish_or_drop(9).unwrap(), None);
+    assert_eq!(tx.dropped(), dropped + 1);
     assert_eq!(
         tx.publish_deadline(9, soon()).unwrap_err(),
         PublishDeadlineError::TimedOut(9)
@@ -62,6 +65,61 @@ fn a_full_ring_refuses_those_who_try_and_times_out_those_with_a_deadline() {
             refuses_in_every_way(&mut tx);
             assert!(rx.try_read().unwrap().iter().eq(&[0, 1, 2, 3]), "{wait:?}");
         }
+    });
+}
+
+#[test]
+fn a_dropped_event_is_dropped_at_once_and_what_is_closed_hands_it_back() {
+    let census = Census::default();
+    let (mut tx, rx) = spsc::<Counted>(1);
+    tx.publish_or_drop(census.event(0)).unwrap().unwrap();
+    assert!(tx.publish_or_drop(census.event(1)).unwrap().is_none());
+    assert_eq!((census.living(), tx.dropped()), (1, 1));
+    drop(rx);
+    let refused = tx.publish_or_drop(census.event(2)).unwrap_err();
+    assert!(matches!(
+        refused,
+        PublishError::Closed(Counted { number: 2, .. })
+    ));
+    assert_eq!((census.living(), tx.dropped()), (2, 1));
+}
+
+#[test]
+fn whatever_is_offered_is_delivered_or_counted_as_dropped() {
+    const EACH: u64 = 20_000;
+    limited(|| {
+        let mut topology = Topology::multi(config(4), || 0).unwrap();
+        let log = Log::new();
+        let seen = log.clone();
+        topology
+            .stage("slow")
+            .batch_max(2)
+            .handle(move |event, at| {
+                seen.push(*event);
+                if at.end_of_batch {
+                    thread::yield_now();
+                }
+            });
+        let (bus, producer) = topology.start().unwrap();
+        let offer = |mut producer: Producer<u64, Multi>| {
+            let offered = (0..EACH).map(|event| producer.publish_or_drop(event).unwrap());
+            let published = offered.flatten().count() as u64;
+            (published, producer.dropped())
+        };
+        let publishers =
+            [producer.clone(), producer].map(|producer| thread::spawn(move || offer(producer)));
+        let told = publishers.map(|publisher| publisher.join().unwrap());
+        for (published, dropped) in told {
+            assert_eq!(published + dropped, EACH);
+        }
+        let (delivered, dropped) = (told[0].0 + told[1].0, told[0].1 + told[1].1);
+        assert_eq!(
+            bus.stats().dropped,
+            dropped,
+            "producers that are gone count too"
+        );
+        bus.shutdown().unwrap();
+        assert_eq!(log.take().len() as u64, delivered);
     });
 }
 
@@ -114,6 +172,7 @@ fn would_deadlock(tx: &mut Producer<u64, Multi>) {
     );
     assert_eq!(tx.claim(1).unwrap_err(), ClaimError::WouldDeadlock);
     assert_eq!(tx.try_publish(9).unwrap_err(), TryPublishError::Full(9));
+    assert_eq!(tx.publish_or_drop(9).unwrap(), None);
     let text = PublishError::WouldDeadlock(9).to_string();
     assert!(
         text.contains("full") && text.contains("wait for itself"),

@@ -183,3 +183,24 @@ fn nobody_sleeps_on_a_bus_that_only_spins() {
         bus.shutdown().unwrap();
     });
 }
+
+#[test]
+fn dropped_events_are_counted_for_each_producer_and_for_all_that_ever_were() {
+    let mut topology = Topology::multi(config(2), || 0).unwrap();
+    let (_, _reader) = topology.stage("never read").consumer();
+    let (bus, mut producer) = topology.start().unwrap();
+    let mut other = producer.clone();
+    for event in 0..5 {
+        producer.publish_or_drop(event).unwrap();
+    }
+    other.publish_or_drop(5).unwrap();
+    let each = |bus: &ringway::Bus<u64>| {
+        let stats = bus.stats();
+        let producers = stats.producers.iter().map(|producer| producer.dropped);
+        (Vec::from_iter(producers), stats.dropped)
+    };
+    assert_eq!(each(&bus), (vec![3, 1], 4));
+    drop(producer);
+    assert_eq!(each(&bus), (vec![1], 4));
+    bus.halt();
+}

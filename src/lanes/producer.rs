@@ -96,6 +96,12 @@ impl<T> LaneProducer<T> {
         self.producer.free()
     }
 
+    /// How many events [`publish_or_drop`](Self::publish_or_drop) of this producer has dropped; a clone counts its own.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.producer.dropped()
+    }
+
     /// Whether the consumer is gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -137,6 +143,7 @@ macro_rules! verbs {
 verbs! {
     publish(event: T) -> Result<Sequence, PublishError<T>>, PublishError;
     try_publish(event: T) -> Result<Sequence, TryPublishError<T>>, TryPublishError;
+    publish_or_drop(event: T) -> Result<Option<Sequence>, PublishError<T>>, PublishError;
     publish_deadline(event: T, deadline: Instant) -> Result<Sequence, PublishDeadlineError<T>>, PublishDeadlineError;
     publish_with(write: impl FnOnce(&mut T)) -> Result<Sequence, PublishError<()>>, PublishError;
     try_publish_with(write: impl FnOnce(&mut T)) -> Result<Sequence, TryPublishError<()>>, TryPublishError;

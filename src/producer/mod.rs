@@ -32,7 +32,8 @@ use std::time::Instant;
 /// The writing end of a bus.
 ///
 /// Each verb comes in three flavours: `try_x` never waits and never spins on a peer, `x` waits while the ring is full
-/// (as its [`Wait`] says), `x_deadline` waits no longer than that. So what a producer does about back-pressure is
+/// (as its [`Wait`] says), `x_deadline` waits no longer than that; and [`publish_or_drop`](Self::publish_or_drop) counts what
+/// finds no room. So what a producer does about back-pressure is
 /// the verb that it calls. Waiting ends with `Closed` when the bus is closed or halted, or when nobody is left to
 /// read; what was refused is handed back.
 ///
@@ -197,6 +198,39 @@ impl<T, K: ProducerKind> Producer<T, K> {
                 ClaimError::Full => TryPublishError::Full(event),
                 _ => TryPublishError::Closed(event),
             })
+    }
+
+    /// Publishes an event if there is room, else drops it; never waits for any. `None`: it was dropped, and counted, in
+    /// [`dropped`](Self::dropped) and in the statistics of the bus. What [`try_publish`](Self::try_publish) says of its cost
+    /// holds here too.
+    ///
+    /// ```
+    /// let (mut tx, mut rx) = ringway::spsc::<u64>(2);
+    /// let published = (0..5).filter_map(|reading| tx.publish_or_drop(reading).unwrap()).count();
+    /// assert_eq!((published, tx.dropped()), (2, 3));
+    /// assert!(rx.read()?.iter().eq(&[0, 1])); // what is there stays: new events are dropped, not old ones
+    /// # Ok::<(), ringway::Ended>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PublishError::Closed`], with the event, which then does not count as dropped.
+    #[inline]
+    pub fn publish_or_drop(&mut self, event: T) -> Result<Option<Sequence>, PublishError<T>> {
+        match self.put(event, Until::Now) {
+            Ok(sequence) => Ok(Some(sequence)),
+            Err((event, ClaimError::Full)) => {
+                self.counters.dropped.add(1); // first: the event's own drop may panic
+                drop(event);
+                Ok(None)
+            }
+            Err((event, _)) => Err(PublishError::Closed(event)),
+        }
+    }
+
+    /// How many events [`publish_or_drop`](Self::publish_or_drop) of this producer has dropped; a clone counts its own.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.counters.dropped.get()
     }
 
     /// Publishes an event; waits while the ring is full, up to `deadline`.

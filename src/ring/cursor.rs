@@ -118,6 +118,8 @@ pub(crate) struct Counters {
     pub(crate) fences: Counter,
     /// How many events its handler failed on.
     pub(crate) failures: Counter,
+    /// Of a producer: how many events it dropped because the ring was full.
+    pub(crate) dropped: Counter,
 }
 
 impl Counters {

@@ -35,7 +35,7 @@ pub(crate) mod walk;
 use crate::error::Error;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, at, ring_number, step};
 use crossbeam_utils::CachePadded;
-use cursor::{Counters, POSITION};
+use cursor::{Counter, Counters, POSITION};
 use lines::Marks;
 use numbering::Numbering;
 use slots::Slots;
@@ -83,6 +83,8 @@ pub(crate) struct Core {
     numbering: Numbering,
     /// What each living producer did. A lock that nobody takes to publish: statistics, outside the protocol.
     producers: PlainMutex<Vec<PlainArc<CachePadded<Counters>>>>,
+    /// How many events producers that are gone dropped; written under that lock.
+    dropped: Counter,
     producers_living: AtomicUsize,
     /// Living cursors. Whoever takes it to 0 closes the ring for good.
     readers_living: AtomicUsize,
@@ -119,6 +121,7 @@ impl<T> Ring<T> {
             table: Table::new(cursors, joinable),
             numbering: Numbering::default(),
             producers: PlainMutex::default(),
+            dropped: Counter::default(),
             producers_living: AtomicUsize::new(0),
             readers_living: AtomicUsize::new(0),
             last_user: AtomicU64::new(0),
@@ -313,6 +316,7 @@ impl Core {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         all.retain(|one| !PlainArc::ptr_eq(one, counters));
+        self.dropped.add(counters.dropped.get());
         drop(all);
         // pairs: PRODUCERS (itself): whoever closes comes after every other producer's claims
         self.producers_living.fetch_sub(1, Ordering::AcqRel) == 1
@@ -324,6 +328,16 @@ impl Core {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// How many events producers dropped because the ring was full, those that are gone included.
+    pub(crate) fn dropped(&self) -> u64 {
+        let all = self
+            .producers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let living: u64 = all.iter().map(|counters| counters.dropped.get()).sum();
+        self.dropped.get() + living
     }
 
     pub(crate) fn has_producers(&self) -> bool {

@@ -22,6 +22,9 @@ pub struct BusStats {
     pub stages: Vec<StageStats>,
     /// Each living producer.
     pub producers: Vec<ProducerStats>,
+    /// Events that producers dropped because the ring was full, those that are gone included: see
+    /// [`publish_or_drop`](crate::Producer::publish_or_drop).
+    pub dropped: u64,
 }
 
 /// What a stage has done so far, all its members together.
@@ -68,6 +71,8 @@ pub struct ProducerStats {
     pub parks: u64,
     /// How many sleeping threads it woke, at some microseconds each.
     pub wakes: u64,
+    /// Events that [`publish_or_drop`](crate::Producer::publish_or_drop) dropped because the ring was full.
+    pub dropped: u64,
 }
 
 impl StageStats {
@@ -122,6 +127,7 @@ impl ProducerStats {
             stalls: counters.stalls.get(),
             parks: counters.parks.get(),
             wakes: counters.wakes.get(),
+            dropped: counters.dropped.get(),
         }
     }
 }
