@@ -26,6 +26,8 @@
 //! | lane | a ring of one of many producers; one consumer reads them in turn | [`LaneProducer`], [`LaneConsumer`] |
 //! | worker | a member of a group that divides the events of a stage among its members | [`Worker`] |
 //! | stage | a node of the graph, named by a `Copy` token | [`Stage`], [`StageBuilder`] |
+//! | journal | a stage that writes events to disk; how far it is; what it recorded | [`Journal`]; [`Durability`]; [`Replay`], [`JournalReader`] |
+//! | codec | how events become bytes | [`Codec`]: [`Plain`], [`Bytes`], `Postcard` |
 //! | topology | the graph while it is built | [`Topology`] |
 //! | bus | the graph while it runs | [`Bus`] |
 //!
@@ -48,6 +50,10 @@
 //! | publish many | [`publish_batch`](Producer::publish_batch), [`publish_slice`](Producer::publish_slice), [`claim`](Producer::claim) |
 //! | least latency, most throughput, least processor time | [`BusConfig`] and its presets, [`Wait`], [`.pin(core)`](StageBuilder::pin) |
 //! | end it | drop the producers, then [`Bus::shutdown`]; [`Bus::halt`] to leave the rest undelivered |
+//! | events that survive a crash; stages that see only what is on disk | [`.journal(..)`](StageBuilder::journal); [`.after([journal])`](StageBuilder::after) |
+//! | wait until an event is on disk | [`wait_durable`](Producer::wait_durable), [`Bus::durability`] |
+//! | what was recorded: before the start, while it runs, from another process | [`Journal::replay`], [`Bus::replay`], [`JournalReader`] |
+//! | where consumers go on after a restart | [`PositionStore`] |
 //! | see how it does | [`Bus::stats`], [`Latency`] |
 //!
 //! # An example
@@ -115,6 +121,9 @@
 //!   compile. A graph in which one stage could edit what another one reads does not start.
 //! * **Leaks.** A [`Claim`] of a multi-producer ring that is forgotten with [`mem::forget`](std::mem::forget) may stall
 //!   the bus until it is halted; a forgotten [`Batch`] is freed by the next read. Neither breaks anything else.
+//!
+//! * **Durability.** With a journal, what was reported durable is there after a crash, in order and whole: [`SyncPolicy`] says
+//!   what is reported when.
 //!
 //! What it is not for, how to choose a wait strategy, and what follows when stages fail stands in `README.md` and
 //! `docs/guide.md`.
@@ -187,6 +196,8 @@ pub use error::{
     PublishError, ReadDeadlineError, StageError, TryPublishError, TryReadError,
 };
 pub use journal::Journal;
+#[cfg(feature = "postcard")]
+pub use journal::codec::Postcard;
 pub use journal::codec::{Bytes, Codec, Plain};
 pub use journal::inspect::{
     FileKind, FrameInfo, FrameKind, FrameWalk, Inspection, OtherFile, SegmentInfo,

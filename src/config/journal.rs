@@ -9,11 +9,11 @@ const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
 /// When a journal makes durable what it has written. What each can lose, at most:
 ///
-/// | policy | the process is killed | power fails |
-/// |---|---|---|
-/// | `Never` | what was not yet *written*: events still in the ring | what the system had not yet put on the device, typically the last 30 s |
-/// | `Interval(t)` | the same | the last `t`, and what one sync takes |
-/// | `EveryBatch` | the same | what was not yet *synced* |
+/// | policy | the process is killed | the system crashes, or power fails | the disk refuses a write or a sync |
+/// |---|---|---|---|
+/// | `Never` | what was not yet *written*: events still in the ring | what the system had not yet put on the device, typically the last 30 s | what was not yet *written*, and of that what the system had not put on the device |
+/// | `Interval(t)` | the same | what was not yet *synced*: the last `t`, and what comes during one sync | what was not yet *synced* |
+/// | `EveryBatch` | the same | what was not yet *synced*: what comes during two syncs | what was not yet *synced* |
 ///
 /// Stages [`after`](crate::StageBuilder::after) the journal see *written* events under `Never`, and only *synced* ones under
 /// the other two; a wait for [`Level::Synced`](crate::Level::Synced) asks for a sync at once under any policy. So nothing

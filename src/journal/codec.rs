@@ -135,3 +135,121 @@ impl Codec for Bytes {
         Ok(bytes.to_vec())
     }
 }
+
+/// Events of any type that [`serde`](https://docs.rs/serde) knows, in the compact form of [`postcard`](https://docs.rs/postcard): an integer takes as
+/// many bytes as it needs. Behind the feature `postcard`.
+///
+/// The form has neither names nor types in it: fields are read back in the order in which they stand. So a type that changes asks for another
+/// id, [`with_id`](Self::with_id); variants added behind the last one of an enum do not.
+///
+/// ```
+/// # let directory = std::env::temp_dir().join(format!("ringway-doc-postcard-{}", std::process::id()));
+/// # let path = directory.as_path();
+/// use ringway::{BusConfig, Journal, JournalConfig, Postcard, Topology};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// enum Event { Opened { account: u64, owner: String }, Paid { account: u64, cents: i64 } }
+///
+/// let open = || Journal::open(path, JournalConfig::default(), Postcard::<Event>::new());
+/// let mut topology = Topology::single(BusConfig::default(), || Event::Paid { account: 0, cents: 0 })?;
+/// topology.stage("journal").journal(open()?);
+/// let (bus, mut producer) = topology.start()?;
+/// producer.publish(Event::Opened { account: 7, owner: "Ada".into() })?;
+/// drop(producer);
+/// bus.shutdown()?;
+///
+/// let journal = open()?;
+/// let recorded = journal.replay(journal.first())?.next().expect("one was recorded")?;
+/// assert_eq!(recorded.event, Event::Opened { account: 7, owner: "Ada".into() });
+/// # drop(journal);
+/// # let _ = std::fs::remove_dir_all(directory);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[cfg(feature = "postcard")]
+pub struct Postcard<T> {
+    id: u64,
+    event: PhantomData<fn() -> T>,
+}
+
+#[cfg(feature = "postcard")]
+mod postcard_codec {
+    use super::{Codec, PhantomData, Postcard, StageError};
+    use postcard::ser_flavors::Flavor;
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    impl<T> Postcard<T> {
+        /// The codec of any such type. Types are not told apart: see [`with_id`](Self::with_id).
+        #[must_use]
+        pub const fn new() -> Self {
+            Self::with_id(u64::from_le_bytes(*b"postcard"))
+        }
+
+        /// The same with an id of your own: change it whenever the type changes.
+        #[must_use]
+        pub const fn with_id(id: u64) -> Self {
+            Self {
+                id,
+                event: PhantomData,
+            }
+        }
+    }
+
+    impl<T> Default for Postcard<T> {
+        fn default() -> Self {
+            Self::new()
+        }
+    }
+
+    impl<T> std::fmt::Debug for Postcard<T> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("Postcard").field("id", &self.id).finish()
+        }
+    }
+
+    impl<T: Serialize + DeserializeOwned + 'static> Codec for Postcard<T> {
+        type Event = T;
+
+        fn id(&self) -> u64 {
+            self.id
+        }
+
+        fn encode(&self, event: &T, bytes: &mut Vec<u8>) -> Result<(), StageError> {
+            postcard::serialize_with_flavor(event, Append(bytes))
+                .map_err(|error| format!("the event cannot be encoded: {error}").into())
+        }
+
+        fn decode(&self, bytes: &[u8]) -> Result<T, StageError> {
+            let (event, rest) = postcard::take_from_bytes(bytes)
+                .map_err(|error| format!("the record is no such event: {error}"))?;
+            if rest.is_empty() {
+                Ok(event)
+            } else {
+                let (all, rest) = (bytes.len(), rest.len());
+                Err(format!("the record has {all} bytes, the event {}", all - rest).into())
+            }
+        }
+    }
+
+    /// Writes behind what is there already, without a buffer between.
+    struct Append<'b>(&'b mut Vec<u8>);
+
+    impl Flavor for Append<'_> {
+        type Output = ();
+
+        fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+            self.0.push(byte);
+            Ok(())
+        }
+
+        fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+
+        fn finalize(self) -> postcard::Result<()> {
+            Ok(())
+        }
+    }
+}
