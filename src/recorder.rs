@@ -20,6 +20,7 @@ use crate::ring::walk::Numbered;
 use crate::stage::{Failure, Job, panic_text};
 use crate::wait::context::Inside;
 use crate::wait::durability::Durability;
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +35,13 @@ pub(crate) trait Sink: Send + 'static {
 
     fn written(&self) -> u64;
     fn synced(&self) -> u64;
-    fn record(&mut self, sequence: u64, event: &Self::Event) -> Result<(), Error>;
+    fn record<'e>(
+        &mut self,
+        first: u64,
+        events: impl Iterator<Item = &'e Self::Event>,
+    ) -> Result<(), Error>
+    where
+        Self::Event: 'e;
     fn flush(&mut self, below: u64) -> Result<(), Error>;
     fn sync(&mut self) -> Result<(), Error>;
     fn note_synced(&mut self) -> Result<(), Error>;
@@ -59,9 +66,15 @@ where
         self.writer.synced()
     }
 
-    #[inline]
-    fn record(&mut self, sequence: u64, event: &C::Event) -> Result<(), Error> {
-        self.writer.record(sequence, event)
+    fn record<'e>(
+        &mut self,
+        first: u64,
+        events: impl Iterator<Item = &'e C::Event>,
+    ) -> Result<(), Error>
+    where
+        C::Event: 'e,
+    {
+        self.writer.record(first, events)
     }
 
     fn flush(&mut self, below: u64) -> Result<(), Error> {
@@ -231,9 +244,13 @@ impl<S: Sink> Progress<S> {
         let range = batch.range();
         let (sink, first) = (&mut self.sink, self.first);
         let write = || {
-            let mut events = batch.iter();
-            while let Some((position, event)) = events.next_numbered() {
-                sink.record(first + position, event)?;
+            if batch.len() as u64 == range.end - range.start {
+                sink.record(first + range.start, batch.iter())?;
+            } else {
+                let mut events = batch.iter();
+                while let Some((position, event)) = events.next_numbered() {
+                    sink.record(first + position, iter::once(event))?;
+                }
             }
             sink.flush(first + range.end)
         };

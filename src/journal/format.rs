@@ -187,6 +187,11 @@ pub(crate) fn payload_crc(salt: u64, payload: &[u8]) -> u32 {
     crc32c::crc32c_append(seed(salt), payload)
 }
 
+/// The same of a payload that goes on.
+pub(crate) fn payload_crc_append(crc: u32, more: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc, more)
+}
+
 /// What both checksums of a frame begin with.
 pub(crate) fn seed(salt: u64) -> u32 {
     (salt ^ (salt >> 32)) as u32

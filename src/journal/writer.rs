@@ -7,7 +7,7 @@ use crate::journal::chain::Chain;
 use crate::journal::codec::Codec;
 use crate::journal::format::{
     Content, FRAME_HEADER, FrameHeader, PAYLOAD_MAX, RECORD_HEADER, SegmentHeader, frame_bytes,
-    payload_crc,
+    payload_crc, payload_crc_append,
 };
 use crate::journal::pins::Pins;
 use crate::journal::segment::unix_ns;
@@ -27,6 +27,9 @@ pub(crate) struct Writer<C: Codec> {
     chain: Chain,
     /// Room for a frame's header, then records, which are those of the sequences from `written` up to `next`.
     buffer: Vec<u8>,
+    /// Where the record begins that was appended last, or is being appended.
+    last: usize,
+    sum: Sum,
     write_bytes_max: usize,
     /// `PAYLOAD_MAX`, but for tests.
     payload_max: usize,
@@ -37,6 +40,42 @@ pub(crate) struct Writer<C: Codec> {
     noted: u64,
     /// The first error.
     failed: Option<(ErrorKind, String)>,
+}
+
+/// The checksum of the records in the buffer up to `end`, as part of a segment with this salt. It grows with them, while they are in the nearest cache.
+struct Sum {
+    salt: u64,
+    crc: u32,
+    end: usize,
+}
+
+impl Sum {
+    /// So many bytes at a time: a third of them in each of the three streams that keep the processor's unit busy.
+    const PIECE: usize = 24 << 10;
+
+    /// Of no records yet.
+    fn new(salt: u64) -> Self {
+        Self {
+            salt,
+            crc: payload_crc(salt, &[]),
+            end: FRAME_HEADER,
+        }
+    }
+
+    fn add(&mut self, buffer: &[u8]) {
+        self.crc = payload_crc_append(self.crc, &buffer[self.end..]);
+        self.end = buffer.len();
+    }
+}
+
+/// Why appending records stopped.
+enum Pause {
+    /// There are no more events.
+    Done,
+    /// Enough bytes have come for the checksum, or for a write.
+    Piece,
+    /// With the last record they are too many for a frame.
+    TooMany,
 }
 
 impl<C: Codec> Writer<C> {
@@ -62,8 +101,10 @@ impl<C: Codec> Writer<C> {
         Ok(Self {
             codec: codec.clone(),
             event_bytes,
+            sum: Sum::new(chain.salt()),
             chain,
             buffer,
+            last: FRAME_HEADER,
             write_bytes_max: config.write_bytes_max,
             payload_max: PAYLOAD_MAX,
             next: recovered.next,
@@ -89,9 +130,32 @@ impl<C: Codec> Writer<C> {
         self.synced
     }
 
-    /// Records an event, to be written with the next ones, at the latest by `flush`. Sequences that are left out since the last were abandoned.
-    pub(crate) fn record(&mut self, sequence: u64, event: &C::Event) -> Result<(), Error> {
-        self.attempt(|writer| writer.try_record(sequence, event))
+    /// Records consecutive events from sequence `first` on, to be written with the next ones, at the latest by `flush`. Sequences that
+    /// are left out since the last were abandoned.
+    pub(crate) fn record<'e>(
+        &mut self,
+        first: u64,
+        mut events: impl Iterator<Item = &'e C::Event>,
+    ) -> Result<(), Error>
+    where
+        C::Event: 'e,
+    {
+        self.attempt(|writer| {
+            if first != writer.next {
+                writer.skip_to(first)?;
+            }
+            loop {
+                match writer.append(&mut events)? {
+                    Pause::Done => return Ok(()),
+                    Pause::Piece => {}
+                    Pause::TooMany => writer.set_last_apart()?,
+                }
+                writer.sum.add(&writer.buffer);
+                if writer.buffer.len() - FRAME_HEADER >= writer.write_bytes_max {
+                    writer.write_records()?;
+                }
+            }
+        })
     }
 
     /// Writes what was recorded; sequences below `below` that were not recorded were abandoned.
@@ -144,39 +208,17 @@ impl<C: Codec> Writer<C> {
         done
     }
 
-    #[inline]
-    fn try_record(&mut self, sequence: u64, event: &C::Event) -> Result<(), Error> {
-        if sequence != self.next {
-            self.skip_to(sequence)?;
-        }
-        let start = self.buffer.len();
-        if let Err(cause) = self.encode(event) {
-            return Err(self.codec_failed(sequence, start, cause));
-        }
-        if self.buffer.len() - FRAME_HEADER > self.payload_max {
-            self.set_apart(start)?;
-        }
-        self.next = sequence + 1;
-        if self.buffer.len() - FRAME_HEADER >= self.write_bytes_max {
-            self.write_records()?;
-        }
-        Ok(())
-    }
-
-    /// Appends the event's record to the buffer; after an error anything may stand behind what it held.
-    #[inline]
-    fn encode(&mut self, event: &C::Event) -> Result<(), StageError> {
-        let (codec, buffer) = (&*self.codec, &mut self.buffer);
-        let header = if self.event_bytes == 0 {
-            RECORD_HEADER
-        } else {
-            0
-        };
-        let at = buffer.len();
-        buffer.extend_from_slice(&[0; RECORD_HEADER][..header]);
+    /// Appends records to the buffer.
+    fn append<'e>(
+        &mut self,
+        events: &mut impl Iterator<Item = &'e C::Event>,
+    ) -> Result<Pause, Error>
+    where
+        C::Event: 'e,
+    {
         // a buffer that a panic left half changed is cut back or thrown away
-        match catch_unwind(AssertUnwindSafe(|| codec.encode(event, buffer))) {
-            Ok(encoded) => encoded?,
+        let appended = match catch_unwind(AssertUnwindSafe(|| self.encode(events))) {
+            Ok(encoded) => encoded,
             Err(panic) => {
                 let text = match panic.downcast_ref::<&str>() {
                     Some(text) => (*text).to_owned(),
@@ -184,31 +226,82 @@ impl<C: Codec> Writer<C> {
                         .unwrap_or_else(|| "a value that is not text".to_owned()),
                 };
                 drop_quietly(panic);
-                return Err(format!("panicked: {text}").into());
+                Err(format!("panicked: {text}").into())
+            }
+        };
+        appended.map_err(|cause| self.codec_failed(cause))
+    }
+
+    /// After an error anything may stand from the last record on.
+    #[inline]
+    fn encode<'e>(
+        &mut self,
+        events: &mut impl Iterator<Item = &'e C::Event>,
+    ) -> Result<Pause, StageError>
+    where
+        C::Event: 'e,
+    {
+        let enough = (self.sum.end + Sum::PIECE).min(FRAME_HEADER + self.write_bytes_max);
+        let most = FRAME_HEADER + self.payload_max;
+        for event in events {
+            self.last = self.buffer.len();
+            self.encode_one(event)?;
+            if self.buffer.len() > most {
+                return Ok(Pause::TooMany);
+            }
+            self.next += 1;
+            if self.buffer.len() >= enough {
+                return Ok(Pause::Piece);
             }
         }
-        let Some(bytes) = buffer.len().checked_sub(at + header) else {
-            return Err("it removed bytes that were there before".into());
+        Ok(Pause::Done)
+    }
+
+    #[inline(always)] // once for each event
+    fn encode_one(&mut self, event: &C::Event) -> Result<(), StageError> {
+        let (at, buffer) = (self.last, &mut self.buffer);
+        if self.event_bytes > 0 {
+            self.codec.encode(event, buffer)?;
+            let expected = self.event_bytes as usize;
+            return if buffer.len() == at + expected && expected <= self.payload_max {
+                Ok(())
+            } else {
+                Err(self.misfit(at))
+            };
+        }
+        buffer.extend_from_slice(&[0; RECORD_HEADER]);
+        let start = buffer.len();
+        self.codec.encode(event, buffer)?;
+        match buffer.len().checked_sub(start) {
+            Some(bytes) if bytes + RECORD_HEADER <= self.payload_max => {
+                // at most PAYLOAD_MAX
+                buffer[at..start].copy_from_slice(&(bytes as u32).to_le_bytes());
+                Ok(())
+            }
+            _ => Err(self.misfit(start)),
+        }
+    }
+
+    /// What is wrong with a record whose event was to be encoded behind `start` bytes.
+    #[cold]
+    fn misfit(&self, start: usize) -> StageError {
+        let Some(bytes) = self.buffer.len().checked_sub(start) else {
+            return "it removed bytes that were there before".into();
         };
-        if bytes + header > self.payload_max {
-            let most = self.payload_max - header;
-            return Err(format!("it made {bytes} bytes, the most is {most}").into());
+        let most = self.payload_max - (start - self.last);
+        if bytes > most {
+            return format!("it made {bytes} bytes, the most is {most}").into();
         }
-        if self.event_bytes == 0 {
-            // at most PAYLOAD_MAX
-            buffer[at..at + header].copy_from_slice(&(bytes as u32).to_le_bytes());
-        } else if bytes != self.event_bytes as usize {
-            let expected = self.event_bytes;
-            return Err(format!("it made {bytes} bytes where every event has {expected}").into());
-        }
-        Ok(())
+        let expected = self.event_bytes;
+        format!("it made {bytes} bytes where every event has {expected}").into()
     }
 
     /// The events before the one that failed are still written, so that nothing is missing before it.
     #[cold]
-    fn codec_failed(&mut self, sequence: u64, start: usize, cause: StageError) -> Error {
-        if self.buffer.len() >= start {
-            self.buffer.truncate(start);
+    fn codec_failed(&mut self, cause: StageError) -> Error {
+        let sequence = self.next;
+        if self.buffer.len() >= self.last {
+            self.buffer.truncate(self.last);
             // the codec's failure is the first one, and the one that is reported
             let _ = self.write_records();
         }
@@ -216,12 +309,14 @@ impl<C: Codec> Writer<C> {
         Error::new(ErrorKind::Codec, text).with_source(Arc::from(cause))
     }
 
-    /// Writes what comes before the last record, which begins at `start`: together they are too many bytes for a frame.
+    /// Writes what comes before the last record, together with which it is too many bytes for a frame.
     #[cold]
-    fn set_apart(&mut self, start: usize) -> Result<(), Error> {
-        let last = self.buffer.split_off(start);
+    fn set_last_apart(&mut self) -> Result<(), Error> {
+        let last = self.buffer.split_off(self.last);
         self.write_records()?;
+        self.last = self.buffer.len();
         self.buffer.extend_from_slice(&last);
+        self.next += 1;
         Ok(())
     }
 
@@ -251,11 +346,14 @@ impl<C: Codec> Writer<C> {
         let payload = self.buffer.len() - FRAME_HEADER;
         let bytes = frame_bytes(payload);
         self.chain.make_room(bytes, self.written)?;
-        let crc = payload_crc(self.chain.salt(), &self.buffer[FRAME_HEADER..]);
+        if self.sum.salt != self.chain.salt() {
+            self.sum = Sum::new(self.chain.salt());
+        }
+        self.sum.add(&self.buffer);
         let header = FrameHeader {
             // at most PAYLOAD_MAX
             bytes: payload as u32,
-            payload_crc: crc,
+            payload_crc: self.sum.crc,
             ..self.header(Content::Records, self.next - self.written)
         };
         self.buffer[..FRAME_HEADER].copy_from_slice(&header.encode(self.chain.salt()));
@@ -264,6 +362,7 @@ impl<C: Codec> Writer<C> {
         self.written = self.next;
         self.noted = header.synced;
         self.buffer.truncate(FRAME_HEADER);
+        self.sum = Sum::new(self.chain.salt());
         let usual = usual_bytes(self.write_bytes_max);
         if self.buffer.capacity() > usual {
             self.buffer.shrink_to(usual);

@@ -43,7 +43,10 @@ impl Sink for ModelSink {
         self.synced
     }
 
-    fn record(&mut self, _: u64, _: &u64) -> Result<(), Error> {
+    fn record<'e>(&mut self, _: u64, _: impl Iterator<Item = &'e u64>) -> Result<(), Error>
+    where
+        u64: 'e,
+    {
         Ok(())
     }
 

@@ -32,6 +32,7 @@ use crate::journal::recovery;
 use crate::journal::storage::Storage;
 use crate::journal::writer::Writer;
 use crate::sequence::Sequence;
+use std::iter::once;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -309,7 +310,7 @@ impl World {
                     let sequence = self.recorded.len() as u64;
                     let event = self.event(sequence);
                     self.recorded.push(Some(event.clone()));
-                    writer.record(sequence, &event)?;
+                    writer.record(sequence, once(&event))?;
                 }
                 Ok(())
             }

@@ -8,6 +8,7 @@ use crate::journal::positions::PositionStore;
 use crate::journal::recovery::recover;
 use crate::journal::testing::{Failing, Folder, Found, ID, all_records, found, recovered};
 use crate::sequence::Sequence;
+use std::iter::once;
 
 fn config(sync: SyncPolicy) -> JournalConfig {
     let config = JournalConfig {
@@ -38,8 +39,8 @@ fn a_frame_is_these_bytes() {
     let storage = folder.disk();
     let mut writer = open(&storage, &config(SyncPolicy::Never), Bytes);
     let before = unix_ns();
-    writer.record(0, &b"ab".to_vec()).unwrap();
-    writer.record(1, &Vec::new()).unwrap();
+    writer.record(0, once(&b"ab".to_vec())).unwrap();
+    writer.record(1, once(&Vec::new())).unwrap();
     assert_eq!(writer.written(), 0, "it is only recorded");
     writer.flush(2).unwrap();
     assert_eq!((writer.written(), writer.synced()), (2, 0));
@@ -79,7 +80,7 @@ fn a_write_begins_when_enough_has_gathered() {
     let mut writer = open(&storage, &config(SyncPolicy::Never), Plain::<u64>::new());
     for sequence in 0..64 {
         assert_eq!(writer.written(), 0);
-        writer.record(sequence, &(sequence * 3)).unwrap();
+        writer.record(sequence, once(&(sequence * 3))).unwrap();
     }
     assert_eq!(writer.written(), 64, "512 bytes are there");
     writer.flush(64).unwrap();
@@ -100,9 +101,9 @@ fn what_was_left_out_was_abandoned_and_watermarks_are_noted_once() {
     );
     writer.flush(0).unwrap();
     writer.note_synced().unwrap();
-    writer.record(2, &2).unwrap();
-    writer.record(3, &3).unwrap();
-    writer.record(7, &7).unwrap();
+    writer.record(2, once(&2)).unwrap();
+    writer.record(3, once(&3)).unwrap();
+    writer.record(7, once(&7)).unwrap();
     assert_eq!(writer.written(), 7);
     writer.flush(9).unwrap();
     writer.flush(5).unwrap();
@@ -114,7 +115,7 @@ fn what_was_left_out_was_abandoned_and_watermarks_are_noted_once() {
         writer.note_synced().unwrap();
         writer.sync().unwrap();
     }
-    writer.record(9, &9).unwrap();
+    writer.record(9, once(&9)).unwrap();
     writer.flush(10).unwrap();
     let found = &found(&*storage)[0];
     use Content::{Abandoned, Records, Watermark};
@@ -130,7 +131,7 @@ fn what_was_left_out_was_abandoned_and_watermarks_are_noted_once() {
     assert_eq!(found.contents(), expected);
     let synced = found.frames.iter().map(|(header, _)| header.synced);
     assert!(synced.eq([0, 0, 0, 0, 0, 9, 9]));
-    let error = writer.record(3, &3).unwrap_err();
+    let error = writer.record(3, once(&3)).unwrap_err();
     assert!(error.to_string().contains("sequence 3"), "{error}");
 }
 
@@ -142,7 +143,9 @@ fn segments_follow_one_another_and_are_synced_in_order() {
         let (storage, calls) = Failing::over(folder.disk());
         let mut writer = open(&storage, &config(policy), Plain::<[u8; 100]>::new());
         for sequence in 0..200 {
-            writer.record(sequence, &[sequence as u8; 100]).unwrap();
+            writer
+                .record(sequence, once(&[sequence as u8; 100]))
+                .unwrap();
         }
         writer.flush(200).unwrap();
         assert_eq!((writer.written(), writer.synced()), (200, 0));
@@ -187,7 +190,7 @@ fn more_unsynced_segments_than_files_may_be_open() {
         Plain::<[u8; 2000]>::new(),
     );
     for sequence in 0..60 {
-        writer.record(sequence, &[1; 2000]).unwrap();
+        writer.record(sequence, once(&[1; 2000])).unwrap();
     }
     assert_eq!(
         found(&*storage).len(),
@@ -207,7 +210,7 @@ fn a_large_event_gets_a_long_segment() {
         let sizes = [10_000, 5, 5000, 4000, 0, 9000, 20_000, 1];
         for (sequence, size) in sizes.into_iter().enumerate() {
             let event = vec![sequence as u8; size];
-            writer.record(sequence as u64, &event).unwrap();
+            writer.record(sequence as u64, once(&event)).unwrap();
         }
         writer.flush(sizes.len() as u64).unwrap();
         let usual = usual_bytes(512);
@@ -227,11 +230,11 @@ fn what_is_too_much_for_a_frame_is_two() {
     let storage = folder.disk();
     let mut writer = open(&storage, &config(SyncPolicy::Never), Bytes);
     writer.payload_max = 600;
-    writer.record(0, &vec![0; 400]).unwrap();
-    writer.record(1, &vec![1; 596]).unwrap();
+    writer.record(0, once(&vec![0; 400])).unwrap();
+    writer.record(1, once(&vec![1; 596])).unwrap();
     assert_eq!(writer.written(), 2);
-    writer.record(2, &vec![2; 10]).unwrap();
-    let error = writer.record(3, &vec![3; 597]).unwrap_err();
+    writer.record(2, once(&vec![2; 10])).unwrap();
+    let error = writer.record(3, once(&vec![3; 597])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Codec);
     assert!(error.to_string().contains("sequence 3"), "{error}");
     assert_eq!(writer.written(), 3);
@@ -279,9 +282,9 @@ fn a_codec_that_fails_is_named_and_nothing_of_its_event_is_written() {
             let folder = Folder::new();
             let storage = folder.disk();
             let mut writer = open(&storage, &config(SyncPolicy::Never), Failer(event_bytes));
-            writer.record(0, &"fine").unwrap();
-            writer.record(1, &"fine").unwrap();
-            let error = writer.record(2, &failure).unwrap_err();
+            writer.record(0, once(&"fine")).unwrap();
+            writer.record(1, once(&"fine")).unwrap();
+            let error = writer.record(2, once(&failure)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Codec);
             assert!(error.to_string().contains("sequence 2"), "{error}");
             let told =
@@ -293,7 +296,7 @@ fn a_codec_that_fails_is_named_and_nothing_of_its_event_is_written() {
             let again = writer.flush(3).unwrap_err();
             assert_eq!(again.kind(), ErrorKind::Codec);
             assert!(again.to_string().contains("failed already"), "{again}");
-            assert!(writer.record(3, &"fine").is_err() && writer.sync().is_err());
+            assert!(writer.record(3, once(&"fine")).is_err() && writer.sync().is_err());
             assert_eq!((writer.written(), writer.synced()), (whole, 0));
             let all = all_records(&*storage);
             assert!(
@@ -310,13 +313,13 @@ fn after_a_failed_call_nothing_more_is_tried() {
         let folder = Folder::new();
         let (storage, calls) = Failing::over(folder.disk());
         let mut writer = open(&storage, &config(SyncPolicy::Never), Plain::<u64>::new());
-        writer.record(0, &0).unwrap();
+        writer.record(0, once(&0)).unwrap();
         writer.flush(1).unwrap();
         writer.sync().unwrap();
         calls.fail(move |verb, _| verb == broken);
         let mut run = || {
             for sequence in writer.written().. {
-                writer.record(sequence, &sequence)?;
+                writer.record(sequence, once(&sequence))?;
                 writer.flush(sequence + 1)?;
                 if sequence % 100 == 99 {
                     writer.sync()?;
@@ -343,7 +346,7 @@ fn after_a_failed_call_nothing_more_is_tried() {
         calls.fail(|_, _| false);
         calls.take();
         for again in [
-            writer.record(written, &0),
+            writer.record(written, once(&0)),
             writer.flush(written + 1),
             writer.sync(),
             writer.note_synced(),
@@ -371,7 +374,7 @@ fn without_prepared_segments_nothing_is_lost() {
         config.retention.bytes_max = Some(3 * 4096);
         let mut writer = open(&storage, &config, Plain::<u64>::new());
         for sequence in 0..4000 {
-            writer.record(sequence, &sequence).unwrap();
+            writer.record(sequence, once(&sequence)).unwrap();
         }
         writer.flush(4000).unwrap();
         writer.sync().unwrap();
@@ -424,7 +427,7 @@ fn what_retention_allows_goes_one_segment_after_the_other() {
         let mut sequence = 0;
         let mut write = |writer: &mut Writer<_>, count: u64| {
             for at in sequence..sequence + count {
-                writer.record(at, &at).unwrap();
+                writer.record(at, once(&at)).unwrap();
             }
             sequence += count;
             writer.flush(sequence).unwrap();
@@ -479,12 +482,12 @@ fn a_segment_that_cannot_be_removed_stays() {
     let mut writer = open(&storage, &config, Plain::<u64>::new());
     calls.fail(|verb, _| verb == "remove");
     for sequence in 0..5000 {
-        writer.record(sequence, &sequence).unwrap();
+        writer.record(sequence, once(&sequence)).unwrap();
     }
     assert_eq!(found(&*storage)[0].segment.first, 0);
     calls.fail(|_, _| false);
     for sequence in 5000..6000 {
-        writer.record(sequence, &sequence).unwrap();
+        writer.record(sequence, once(&sequence)).unwrap();
     }
     assert_eq!(
         found(&*storage).len(),
@@ -511,7 +514,7 @@ fn opening_again_goes_on_in_a_new_segment_that_says_what_is_durable() {
             );
             // every second run records nothing
             if run % 2 == 0 {
-                writer.record(before.next, &run).unwrap();
+                writer.record(before.next, once(&run)).unwrap();
                 writer.flush(before.next + 1).unwrap();
             }
             writer.sync().unwrap();
@@ -541,7 +544,7 @@ fn a_recycled_segment_shows_nothing_of_its_earlier_life() {
     config.retention.bytes_max = Some(4096);
     let mut writer = open(&storage, &config, Plain::<u64>::new());
     for sequence in 0..20_000 {
-        writer.record(sequence, &sequence).unwrap();
+        writer.record(sequence, once(&sequence)).unwrap();
         if sequence % 64 == 63 {
             writer.sync().unwrap();
         }
@@ -563,7 +566,7 @@ fn after_a_clean_end_nothing_is_cut_of_a_recycled_file() {
     config.retention.bytes_max = Some(4096);
     let mut writer = open(&storage, &config, Bytes);
     for sequence in 0..2000 {
-        writer.record(sequence, &vec![7; 40]).unwrap();
+        writer.record(sequence, once(&vec![7; 40])).unwrap();
         if sequence % 32 == 31 {
             writer.sync().unwrap();
         }

@@ -84,13 +84,18 @@ impl Sink for Head {
         self.synced
     }
 
-    fn record(&mut self, sequence: u64, event: &u64) -> Result<(), Error> {
-        match self.fails {
-            Some(Fails::Record(at)) if at == sequence => return Err(refused()),
-            Some(Fails::RecordPanics(at)) if at == sequence => panic!("it cannot be encoded"),
-            _ => {}
+    fn record<'e>(&mut self, first: u64, events: impl Iterator<Item = &'e u64>) -> Result<(), Error>
+    where
+        u64: 'e,
+    {
+        for (sequence, event) in (first..).zip(events) {
+            match self.fails {
+                Some(Fails::Record(at)) if at == sequence => return Err(refused()),
+                Some(Fails::RecordPanics(at)) if at == sequence => panic!("it cannot be encoded"),
+                _ => {}
+            }
+            self.tape.note(Asked::Record(sequence, *event));
         }
-        self.tape.note(Asked::Record(sequence, *event));
         Ok(())
     }
 
