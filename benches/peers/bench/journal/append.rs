@@ -34,7 +34,10 @@ pub(crate) fn never<const W: usize>(name: &'static str) -> Scenario {
                 contender("redb", peer_never::<Redb, W>),
                 contender("sqlite", peer_never::<Sqlite, W>),
             ],
-            others: vec![contender(LIMIT, raw::buffered::<W>)],
+            others: vec![
+                contender(LIMIT, raw::buffered::<W>),
+                contender("raw-copied", raw::copied::<W>),
+            ],
             limit: Some(LIMIT),
             target: 1.0,
             conditions: vec![against(LIMIT, 0.8)],

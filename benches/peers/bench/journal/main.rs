@@ -7,16 +7,16 @@
 //!
 //! | scenario | work | the raw limit |
 //! |---|---|---|
-//! | `never` | as many events as possible, nothing synced; till all are written | a prepared buffer of 256 KiB, written again and again to a growing file |
+//! | `never` | as many events as possible, nothing synced; till all are written | a prepared buffer of 512 KiB, written again and again to a growing file; `raw-copied`: filled from other memory and summed up before each write, which is what one thread that keeps events has to do |
 //! | `group_commit` | batches of 256, each durable before the next | `pwrite` and `fdatasync` of the same events, into blocks that were written before |
 //! | `confirmed_1` | each event durable before the next | the same, one event at a time |
 //! | `confirmed_8` | eight publishers, each waiting for each of its events | eight threads that put events into one buffer under a lock; one thread takes what has gathered, `pwrite`, `fdatasync`, wakes them |
-//! | `recovery` | opening: every frame is checked | reading the same bytes in blocks of 256 KiB |
+//! | `recovery` | opening: every frame is checked | reading the same bytes in blocks of 512 KiB |
 //! | `replay` | reading it all back, once open | the same |
 //! | `open_loop` | a producer offers a quarter of what `never` reaches, at ticks of 200 µs, to a stage beside the journal: the age of events there | the same without journal |
 //!
 //! Events have 64 bytes; in the rows `…_1k` 1,024. Raw limits write events alone, no headers and no checksums. `never`: peers
-//! take batches of 256 KiB, and both threads of Ringway have a core. Where events are made durable nobody is pinned, and everybody
+//! take batches of 512 KiB, and both threads of Ringway have a core. Where events are made durable nobody is pinned, and everybody
 //! sleeps while the disk works: a thread that spins keeps the system from it. `recovery`: only those take part that read through their log when they are opened.
 //!
 //! Exit codes: 0 all is well, whether targets are met or not; 1 a contender failed its check; 2 wrong usage; 3 reading or
@@ -56,7 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What a round writes where nothing is synced, at most; Ringway and the raw limit write exactly so much.
 const UNSYNCED_BYTES: u64 = 128 << 20;
 /// What is written at once where nothing is synced.
-const CHUNK_BYTES: u64 = 256 << 10;
+const CHUNK_BYTES: u64 = 512 << 10;
 /// The size of a file that is prepared for durable writes.
 const DURABLE_FILE_BYTES: u64 = 48 << 20;
 /// What a run writes durably, at most: it fits into the prepared file, with the headers of whoever has some.

@@ -18,11 +18,11 @@ use std::thread;
 use std::time::Instant;
 
 /// Room for so many bytes of events, whatever their size.
-const RING_BYTES: u64 = 1 << 20;
+pub(crate) const RING_BYTES: u64 = 4 << 20;
 
 type Started<const W: usize, K> = (Bus<Event<W>>, Producer<Event<W>, K>);
 
-/// Without syncs the journal writes 256 KiB at once; with them its files are as large as those of the others.
+/// Without syncs the journal writes 512 KiB at once; with them its files are as large as those of the others.
 pub(crate) fn open<const W: usize>(
     directory: &Path,
     sync: SyncPolicy,

@@ -3,10 +3,12 @@
 use crate::append::{PUBLISHERS, batches, together};
 use crate::directory::Directory;
 use crate::event::{Check, Event, as_bytes, blank, bytes, number, see_all, stamp};
+use crate::ours::RING_BYTES;
 use crate::{Answer, CHUNK_BYTES, DURABLE_BYTES, DURABLE_FILE_BYTES, UNSYNCED_BYTES, sample};
 use ringway::Error;
 use ringway_harness::contest::{Sample, Task};
 use std::fs::{File, OpenOptions};
+use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::slice;
@@ -40,15 +42,39 @@ fn create_zeroed(directory: &Directory) -> Answer<File> {
 
 /// A growing file, written in chunks from one buffer.
 pub(crate) fn buffered<const W: usize>(_: Task) -> Result<Sample, Error> {
-    let mut events: Vec<Event<W>> = vec![blank(); (CHUNK_BYTES / bytes::<W>()) as usize];
+    let events = chunk_of_events::<W>();
+    grow(as_bytes(&events), |_| {})
+}
+
+/// The same; each chunk is copied out of memory that is used in turn, as large as a ring, and its checksum taken.
+pub(crate) fn copied<const W: usize>(_: Task) -> Result<Sample, Error> {
+    let events = chunk_of_events::<W>();
+    let ring = as_bytes(&events).repeat((RING_BYTES / CHUNK_BYTES) as usize);
+    let mut chunks = ring.chunks(CHUNK_BYTES as usize).cycle();
+    grow(as_bytes(&events), move |buffer| {
+        if let Some(chunk) = chunks.next() {
+            buffer.copy_from_slice(chunk);
+        }
+        black_box(crc32c::crc32c(buffer));
+    })
+}
+
+fn chunk_of_events<const W: usize>() -> Vec<Event<W>> {
+    let mut events = vec![blank(); (CHUNK_BYTES / bytes::<W>()) as usize];
     number(&mut events, 0, 0);
-    let chunk = as_bytes(&events);
+    events
+}
+
+/// Writes `chunk` again and again; `prepare` is handed the buffer before each write.
+fn grow(chunk: &[u8], mut prepare: impl FnMut(&mut [u8])) -> Result<Sample, Error> {
+    let mut buffer = chunk.to_vec();
     sample(|| {
         let directory = Directory::new()?;
         let (path, file) = create(&directory)?;
         let start = Instant::now();
-        for offset in (0..UNSYNCED_BYTES).step_by(chunk.len()) {
-            file.write_all_at(chunk, offset)?;
+        for offset in (0..UNSYNCED_BYTES).step_by(buffer.len()) {
+            prepare(&mut buffer);
+            file.write_all_at(&buffer, offset)?;
         }
         let elapsed = start.elapsed();
         let found = std::fs::read(path)?;
