@@ -48,6 +48,8 @@ use std::time::Duration;
 
 /// No round that counts is shorter.
 const ROUND_TIME: Duration = Duration::from_millis(200);
+/// Nor is one where nothing is synced: a file is full within a few milliseconds, and to make it takes many more.
+const UNSYNCED_ROUND_TIME: Duration = Duration::from_millis(60);
 
 /// The size of a segment, and the most that a run writes.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -136,6 +138,13 @@ impl Scenario {
             }
         }
     }
+
+    fn round_time(self) -> Duration {
+        match self {
+            Self::Unsynced | Self::Unsynced1k => UNSYNCED_ROUND_TIME,
+            _ => ROUND_TIME,
+        }
+    }
 }
 
 /// What a program gets to see.
@@ -167,14 +176,14 @@ fn run(args: &Args) -> Result<Outcome, Failure> {
         outcome::tell(&format!("disk: {}: {error}", root.display()));
         return Ok(Outcome::Io);
     }
-    let effort = Effort {
-        rounds: args.rounds.into(),
-        round_time: ROUND_TIME,
-    };
     let progress = Progress::new();
     let (mut scenarios, mut refused) = (Vec::new(), Vec::new());
     for scenario in wanted(&args.scenarios) {
         let contest = scenario.plan().contest(&mut refused);
+        let effort = Effort {
+            rounds: args.rounds.into(),
+            round_time: scenario.round_time(),
+        };
         scenarios.push(contest.run(effort, &mut |doing| progress.now(doing))?);
         progress.done(&format!("{}: done", contest.name));
     }
