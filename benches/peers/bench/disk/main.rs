@@ -12,7 +12,7 @@
 //! | `unsynced` | a file written from front to back in pieces of 256 KiB, nothing synced | bytes a second |
 //! | `unsynced_1k` | the same in pieces of 1 KiB | bytes a second |
 //! | `prepare` | a segment of 64 MiB is made ready, durably | time of a segment |
-//! | `syncer_1`, `_8`, `_stream` | batches of 64 events of 64 bytes are gathered, written and synced: by one thread, or by one that writes and one that syncs; of 1 and 8 publishers that each wait for each batch, and of one that waits for nothing but room | events a second |
+//! | `syncer_1`, `_8`, `_stream` | batches of 64 events of 64 bytes are gathered, written and synced: by one thread, or by one that writes and one that syncs; of 1 and 8 publishers that each wait for each batch, and of one that waits for nothing but room, of 1 MiB, or 8 for one thread | events a second |
 //! | `syncer_1_times`, … | the same | time until a batch is known to be durable, p50 and p99 |
 //!
 //! Exit codes: 0 all is well, whether targets are met or not; 1 a contender failed its check; 2 wrong usage; 3 reading or

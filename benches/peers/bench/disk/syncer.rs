@@ -24,25 +24,36 @@ const EVENT_BYTES: u64 = 64;
 const BATCH_EVENTS: u64 = 64;
 const BATCH_BYTES: usize = (EVENT_BYTES * BATCH_EVENTS) as usize;
 /// What may gather: publishers wait for room then, as they do for a ring's.
-const ROOM_BYTES: usize = 1 << 20;
+const ROOM: usize = 1 << 20;
 /// A thread that only writes is never farther ahead of the one that syncs.
 const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
+/// Room for as much as may be under way where two threads share the work.
+const LARGE_ROOM: usize = UNSYNCED_BYTES_MAX as usize;
 
 /// What so many `PUBLISHERS` reach.
 pub(crate) fn syncer<const PUBLISHERS: usize>(name: &'static str) -> Plan {
+    let mut peers = vec![entry::<Gathered<PUBLISHERS, true, ROOM>>("two-threads")];
+    if PUBLISHERS == STREAM {
+        // whether two threads do anything that a larger buffer does not
+        peers.push(entry::<Gathered<PUBLISHERS, false, LARGE_ROOM>>(
+            "one-thread-8m",
+        ));
+    }
     Plan {
         name,
         unit: Unit::EventsPerSecond,
-        ours: entry::<Gathered<PUBLISHERS, false>>("one-thread"),
-        peers: vec![entry::<Gathered<PUBLISHERS, true>>("two-threads")],
+        ours: entry::<Gathered<PUBLISHERS, false, ROOM>>("one-thread"),
+        peers,
         target: 0.9,
     }
 }
 
-/// `SECOND`: another thread syncs.
-struct Gathered<const PUBLISHERS: usize, const SECOND: bool>;
+/// `SECOND`: another thread syncs. So many bytes may gather.
+struct Gathered<const PUBLISHERS: usize, const SECOND: bool, const ROOM_BYTES: usize>;
 
-impl<const PUBLISHERS: usize, const SECOND: bool> Work for Gathered<PUBLISHERS, SECOND> {
+impl<const PUBLISHERS: usize, const SECOND: bool, const ROOM_BYTES: usize> Work
+    for Gathered<PUBLISHERS, SECOND, ROOM_BYTES>
+{
     fn run(task: Task) -> Answer<Sample> {
         let publishers = PUBLISHERS.max(1) as u64;
         let most = SEGMENT_BYTES / BATCH_BYTES as u64;
@@ -53,7 +64,7 @@ impl<const PUBLISHERS: usize, const SECOND: bool> Work for Gathered<PUBLISHERS, 
         let path = path(&directory);
         let file = File::options().write(true).open(&path)?;
         directory.settle()?;
-        let gathering = Gathering::default();
+        let gathering = Gathering::<ROOM_BYTES>::default();
         let ready = Barrier::new(PUBLISHERS.max(1) + 1);
         let elapsed = thread::scope(|scope| {
             let mut disk = vec![scope.spawn(|| gathering.attempt(|it| it.write(&file, !SECOND)))];
@@ -88,9 +99,9 @@ impl<const PUBLISHERS: usize, const SECOND: bool> Work for Gathered<PUBLISHERS, 
     }
 }
 
-/// Batches on their way into a file.
+/// Batches on their way into a file, of which so many bytes may gather.
 #[derive(Default)]
-struct Gathering {
+struct Gathering<const ROOM_BYTES: usize> {
     progress: Mutex<Progress>,
     /// Something was put, or nothing is any more: for the thread that writes.
     put: Condvar,
@@ -122,7 +133,7 @@ struct Progress {
     failed: bool,
 }
 
-impl Gathering {
+impl<const ROOM_BYTES: usize> Gathering<ROOM_BYTES> {
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
