@@ -12,7 +12,7 @@ use crate::journal::positions::PositionStore;
 use crate::journal::retention::{Limits, kept_from};
 use crate::journal::segment::{Segment, unix_ns};
 use crate::journal::storage::{File, Storage, failed, write_all};
-use crate::journal::supply::{Prepared, Supply, clean, plain, spare_name};
+use crate::journal::supply::{Prepared, Supply, clean, plain, reserved, spare_name};
 use std::io;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(crate) struct Chain {
     config: JournalConfig,
     positions: PositionStore,
     pins: Pins,
-    /// `None` under `SyncPolicy::Never`, which gains nothing by it.
+    /// `None` under `SyncPolicy::Never`, which gains nothing by zeros.
     supply: Option<Supply>,
     /// Of the segment that grows.
     header: SegmentHeader,
@@ -89,7 +89,10 @@ impl Chain {
             unix_ns: unix_ns(),
             payload_crc: 0,
         });
-        let prepared = supply.as_ref().and_then(Supply::wait);
+        let prepared = match &supply {
+            Some(supply) => supply.wait(),
+            None => reserved(&**storage, config.segment_bytes).ok(),
+        };
         let begun = begin(&**storage, prepared, header, watermark, true)?;
         let (header, current, file) = begun;
         sync_names(&**storage, &current)?;
@@ -205,7 +208,10 @@ impl Chain {
             kept_from,
             ..self.header
         };
-        let prepared = self.supply.as_ref().and_then(Supply::take);
+        let prepared = match &self.supply {
+            Some(supply) => supply.take(),
+            None => reserved(&*self.storage, self.config.segment_bytes).ok(),
+        };
         let (header, current, file) = begin(&*self.storage, prepared, header, None, false)?;
         let file = std::mem::replace(&mut self.file, file);
         if self.dirty {

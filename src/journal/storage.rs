@@ -75,6 +75,11 @@ pub(crate) trait File: Send + Sync + 'static {
 
     fn truncate(&self, len: u64) -> io::Result<()>;
 
+    /// Makes the file at least so long, of zeros, in blocks of its own; where the system cannot do that without writing them, nothing.
+    fn reserve(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Makes the file's bytes and length durable.
     fn sync(&self) -> io::Result<()>;
 }
@@ -234,6 +239,12 @@ mod disk {
 
         fn truncate(&self, len: u64) -> io::Result<()> {
             self.set_len(len)
+        }
+
+        #[cfg(target_os = "linux")]
+        fn reserve(&self, len: u64) -> io::Result<()> {
+            let flags = rustix::fs::FallocateFlags::empty();
+            Ok(rustix::fs::fallocate(self, flags, 0, len)?)
         }
 
         fn sync(&self) -> io::Result<()> {

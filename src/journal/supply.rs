@@ -37,6 +37,16 @@ pub(crate) fn plain(storage: &dyn Storage) -> io::Result<Prepared> {
     Ok(Prepared { name, file, salt })
 }
 
+/// An empty file whose blocks are its own already, if the system has so many in one: writes that are never synced are a third faster then.
+pub(crate) fn reserved(storage: &dyn Storage, bytes: u64) -> io::Result<Prepared> {
+    let prepared = plain(storage)?;
+    if prepared.file.reserve(bytes).is_err() {
+        // what was reserved of it might be the last room that there is
+        let _ = prepared.file.truncate(0);
+    }
+    Ok(prepared)
+}
+
 /// The name under which a removed segment waits.
 pub(crate) fn spare_name(segment: &str) -> String {
     format!("{SPARE}{segment}")

@@ -36,6 +36,7 @@ pub(crate) fn never<const W: usize>(name: &'static str) -> Scenario {
             ],
             others: vec![
                 contender(LIMIT, raw::buffered::<W>),
+                contender("raw-growing", raw::growing::<W>),
                 contender("raw-copied", raw::copied::<W>),
             ],
             limit: Some(LIMIT),

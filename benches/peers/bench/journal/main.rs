@@ -7,7 +7,7 @@
 //!
 //! | scenario | work | the raw limit |
 //! |---|---|---|
-//! | `never` | as many events as possible, nothing synced; till all are written | a prepared buffer of 512 KiB, written again and again to a growing file; `raw-copied`: filled from other memory and summed up before each write, which is what one thread that keeps events has to do |
+//! | `never` | as many events as possible, nothing synced; till all are written | a prepared buffer of 512 KiB, written again and again to a file whose blocks are reserved, as the journal's are; `raw-growing`: they are not; `raw-copied`: the buffer is filled from other memory and summed up before each write, which is what one thread that keeps events has to do |
 //! | `group_commit` | batches of 256, each durable before the next | `pwrite` and `fdatasync` of the same events, into blocks that were written before |
 //! | `confirmed_1` | each event durable before the next | the same, one event at a time |
 //! | `confirmed_8` | eight publishers, each waiting for each of its events | eight threads that put events into one buffer under a lock; one thread takes what has gathered, `pwrite`, `fdatasync`, wakes them |

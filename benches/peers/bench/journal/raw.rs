@@ -40,23 +40,41 @@ fn create_zeroed(directory: &Directory) -> Answer<File> {
     Ok(file)
 }
 
-/// A growing file, written in chunks from one buffer.
+/// A file whose blocks are reserved, written in chunks from one buffer.
 pub(crate) fn buffered<const W: usize>(_: Task) -> Result<Sample, Error> {
     let events = chunk_of_events::<W>();
-    grow(as_bytes(&events), |_| {})
+    write_chunks(as_bytes(&events), reserve, |_| {})
 }
 
-/// The same; each chunk is copied out of memory that is used in turn, as large as a ring, and its checksum taken.
+/// The same with a file that grows.
+pub(crate) fn growing<const W: usize>(_: Task) -> Result<Sample, Error> {
+    let events = chunk_of_events::<W>();
+    write_chunks(as_bytes(&events), |_| Ok(()), |_| {})
+}
+
+/// Each chunk is copied out of memory that is used in turn, as large as a ring, and its checksum taken.
 pub(crate) fn copied<const W: usize>(_: Task) -> Result<Sample, Error> {
     let events = chunk_of_events::<W>();
     let ring = as_bytes(&events).repeat((RING_BYTES / CHUNK_BYTES) as usize);
     let mut chunks = ring.chunks(CHUNK_BYTES as usize).cycle();
-    grow(as_bytes(&events), move |buffer| {
+    write_chunks(as_bytes(&events), reserve, move |buffer| {
         if let Some(chunk) = chunks.next() {
             buffer.copy_from_slice(chunk);
         }
         black_box(crc32c::crc32c(buffer));
     })
+}
+
+#[cfg(target_os = "linux")]
+fn reserve(file: &File) -> Answer {
+    let flags = rustix::fs::FallocateFlags::empty();
+    Ok(rustix::fs::fallocate(file, flags, 0, UNSYNCED_BYTES)?)
+}
+
+/// The journal does not either.
+#[cfg(not(target_os = "linux"))]
+fn reserve(_: &File) -> Answer {
+    Ok(())
 }
 
 fn chunk_of_events<const W: usize>() -> Vec<Event<W>> {
@@ -65,12 +83,17 @@ fn chunk_of_events<const W: usize>() -> Vec<Event<W>> {
     events
 }
 
-/// Writes `chunk` again and again; `prepare` is handed the buffer before each write.
-fn grow(chunk: &[u8], mut prepare: impl FnMut(&mut [u8])) -> Result<Sample, Error> {
+/// Writes `chunk` again and again into a file that `make` has seen; `prepare` is handed the buffer before each write.
+fn write_chunks(
+    chunk: &[u8],
+    make: impl Fn(&File) -> Answer,
+    mut prepare: impl FnMut(&mut [u8]),
+) -> Result<Sample, Error> {
     let mut buffer = chunk.to_vec();
     sample(|| {
         let directory = Directory::new()?;
         let (path, file) = create(&directory)?;
+        make(&file)?;
         let start = Instant::now();
         for offset in (0..UNSYNCED_BYTES).step_by(buffer.len()) {
             prepare(&mut buffer);
