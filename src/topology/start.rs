@@ -66,13 +66,10 @@ impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
 }
 
 impl<T: Send + 'static> Plan<T> {
-    /// The first producer; whoever moves a cursor looks for it when it may park.
+    /// The first producer; whoever moves a cursor, also one that joins later, looks for it when it may park.
     fn producer<K: ProducerKind>(&self) -> Producer<T, K> {
         if self.producer_wait.parks() {
-            self.entries
-                .iter()
-                .flatten()
-                .for_each(|&entry| self.signals.watch(Signal::cursor(entry)));
+            (0..self.config.stages_max).for_each(|entry| self.signals.watch(Signal::cursor(entry)));
         }
         Producer::new(&self.ring, &self.signals, self.producer_wait)
             .with_durability(self.durability.clone())

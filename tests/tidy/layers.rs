@@ -91,6 +91,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
         &[
             "ring",
             "ring::barrier",
+            "ring::join",
             "ring::multi",
             "ring::sequencer",
             "ring::single",
