@@ -21,7 +21,6 @@
 pub(crate) mod barrier;
 pub(crate) mod cursor;
 pub(crate) mod group;
-#[allow(dead_code, reason = "no end joins a running bus yet")]
 pub(crate) mod join;
 pub(crate) mod lines;
 pub(crate) mod multi;

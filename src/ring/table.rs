@@ -50,7 +50,6 @@ impl Entry {
     }
 
     /// For a reader that came while the ring ran, has retired its cursor, and whose handle goes now: anybody may take the entry.
-    #[allow(dead_code, reason = "no end joins a running bus yet")]
     pub(crate) fn give_back(&self) {
         debug_assert!(
             self.group().is_none() && self.beside.get().is_none() && !self.is_stopped(),
@@ -152,7 +151,6 @@ impl Table {
     }
 
     /// Whether readers may come while the ring runs.
-    #[allow(dead_code, reason = "no end joins a running bus yet")]
     pub(crate) fn is_joinable(&self) -> bool {
         self.joinable
     }

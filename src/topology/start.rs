@@ -3,7 +3,7 @@
 use crate::affinity::{
     caller_is_pinned, check_core, pin_current_thread, unpin_current_thread, usable_cores,
 };
-use crate::bus::Bus;
+use crate::bus::{Bus, Terms};
 use crate::config::{Placement, Wait};
 use crate::error::{Error, ErrorKind};
 use crate::producer::{Producer, ProducerKind};
@@ -85,12 +85,24 @@ impl<T: Send + 'static> Plan<T> {
             .map(|node| node.name.clone())
             .zip(self.entries.iter().cloned())
             .collect();
+        let editors = (self.nodes.iter().zip(&self.entries))
+            .filter(|(node, _)| node.mutates)
+            .flat_map(|(node, entries)| {
+                entries
+                    .iter()
+                    .map(|&entry| (entry, node.name.as_str().into()))
+            })
+            .collect();
+        let terms = Terms {
+            config: self.config.clone(),
+            editors,
+        };
         Bus::new(
             self.ring.clone(),
             self.signals.clone(),
             self.roster.clone(),
             threads,
-            stages,
+            (stages, terms),
             warnings,
             (self.durability.clone(), self.archive.take()),
         )
