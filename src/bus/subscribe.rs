@@ -4,11 +4,9 @@ use crate::bus::Bus;
 use crate::config::{BusConfig, SubscribeConfig, Wait, validate_name};
 use crate::consumer::{Consumer, Reader, Seat, UpstreamNames};
 use crate::error::{Error, ErrorKind};
-use crate::ring::Kind;
 use crate::ring::cursor::Counters;
 use crate::ring::join::Joined;
 use crate::wait::Waiter;
-use crate::wait::context::is_inside;
 use crate::wait::signal::Signal;
 
 /// What the bus says about those who join it.
@@ -29,8 +27,8 @@ impl<T: Send + Sync + 'static> Bus<T> {
     /// the bus stays open while it is there, until it is dropped. Then its name is free again, and its place in the table
     /// ([`stages_max`](BusConfig::stages_max)).
     ///
-    /// Joining costs a few microseconds, and those who are on the bus next to nothing: `try_` verbs of producers may answer that the ring is
-    /// full when it is not, once. On a bus of several producers it waits for the claims that are in progress at that moment.
+    /// Joining takes a few microseconds, of several producers some more: it looks at the mark of each slot of the ring. It costs those who
+    /// are on the bus next to nothing: a `try_` verb of a producer may answer that the ring is full when it is not, once.
     ///
     /// ```
     /// use ringway::{BusConfig, Ended, SubscribeConfig, Topology};
@@ -55,8 +53,6 @@ impl<T: Send + Sync + 'static> Bus<T> {
     /// [`Closed`](ErrorKind::Closed): the bus was closed or halted, or nobody was left to read.
     /// [`StageEnded`](ErrorKind::StageEnded): a stage that edits events has ended early.
     /// [`TooManyStages`](ErrorKind::TooManyStages): the table is full.
-    /// [`WouldDeadlock`](ErrorKind::WouldDeadlock): on a bus of several producers, called from one of its handlers or by a thread that holds a
-    /// claim.
     pub fn subscribe(
         &self,
         name: impl Into<String>,
@@ -68,9 +64,9 @@ impl<T: Send + Sync + 'static> Bus<T> {
             .map_err(|error| error.with_stage(&name))?;
         let wait = config.wait.unwrap_or(self.terms.config.wait);
         self.watch_for(wait);
-        let mut waiter = Waiter::new(&self.signals, Wait::backoff());
+        let waiter = Waiter::new(&self.signals, wait);
         let (joined, seat) = self
-            .take_seat(&name, seat, &mut waiter)
+            .take_seat(&name, seat)
             .map_err(|error| error.with_stage(&name))?;
         let reader = Reader::new(
             &self.ring,
@@ -80,7 +76,6 @@ impl<T: Send + Sync + 'static> Bus<T> {
             config.batch_max.unwrap_or(self.terms.config.batch_max),
             self.terms.config.tail_pauses,
         );
-        waiter.set_strategy(wait);
         Ok(Consumer::new(reader.seated(seat), waiter))
     }
 
@@ -91,12 +86,6 @@ impl<T: Send + Sync + 'static> Bus<T> {
         let core = &self.ring.core;
         if !core.is_open() {
             return Err(closed(name));
-        }
-        if core.kind() == Kind::Multi && is_inside(core.id()) {
-            let text = format!(
-                "`{name}` would join from a handler of this bus, or while this thread holds a claim: it might wait for itself; subscribe from another thread"
-            );
-            return Err(Error::new(ErrorKind::WouldDeadlock, text));
         }
         let ended = |(index, _): &&(usize, _)| core.table.entry(*index).snapshot().is_retired();
         if let Some((_, editor)) = self.terms.editors.iter().find(ended) {
@@ -128,12 +117,7 @@ impl<T: Send + Sync + 'static> Bus<T> {
     }
 
     /// Joins the ring, and counts among its readers.
-    fn take_seat(
-        &self,
-        name: &str,
-        mut seat: Seat,
-        waiter: &mut Waiter,
-    ) -> Result<(Joined, Seat), Error> {
+    fn take_seat(&self, name: &str, mut seat: Seat) -> Result<(Joined, Seat), Error> {
         let core = &self.ring.core;
         let Some(joined) = self.ring.join() else {
             let max = self.terms.config.stages_max;
@@ -146,11 +130,6 @@ impl<T: Send + Sync + 'static> Bus<T> {
         seat.take(joined, entry);
         let signal = Signal::cursor(joined.index);
         self.signals.notify(signal, &counters);
-        let settled = || match self.ring.is_settled(joined.position) {
-            true => Ok(()),
-            false => Err(Some(Signal::PUBLISHED)),
-        };
-        waiter.wait(None, &counters, settled); // it backs off, and sleeps on no signal
         let counts = core.count_reader();
         if !counts {
             entry.cursor.retire();
