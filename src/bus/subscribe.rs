@@ -6,6 +6,7 @@ use crate::consumer::{Consumer, Reader, Seat, UpstreamNames};
 use crate::error::{Error, ErrorKind};
 use crate::ring::cursor::Counters;
 use crate::ring::join::Joined;
+use crate::sync::step;
 use crate::wait::Waiter;
 use crate::wait::signal::Signal;
 
@@ -129,7 +130,9 @@ impl<T: Send + Sync + 'static> Bus<T> {
         let (entry, counters) = (core.table.entry(joined.index), Counters::default());
         seat.take(joined, entry);
         let signal = Signal::cursor(joined.index);
-        self.signals.notify(signal, &counters);
+        if step("join_unnotified") {
+            self.signals.notify(signal, &counters);
+        }
         let counts = core.count_reader();
         if !counts {
             entry.cursor.retire();

@@ -133,11 +133,17 @@ impl Table {
         if shared {
             entry.group.get_or_init(|| Box::new(Group::new(position)));
         }
+        // pairs: JOIN (refresh)
+        let count = || self.version.fetch_add(1, Ordering::AcqRel);
+        if !step("version_first") {
+            count(); // the mutant's place for it
+        }
         entry.cursor.insert(position);
         // pairs: JOIN (refresh)
         self.highest.fetch_max(index + 1, Ordering::AcqRel);
-        // pairs: JOIN (refresh)
-        self.version.fetch_add(1, Ordering::AcqRel);
+        if step("version_first") {
+            count();
+        }
     }
 
     #[inline]
