@@ -1,5 +1,10 @@
 //! A running bus: how it is watched and how it ends.
 
+mod subscribe;
+
+pub(crate) use subscribe::Terms;
+
+use crate::consumer::LateReaders;
 use crate::error::{Error, ErrorKind};
 use crate::journal::replay::{Archive, Replay};
 use crate::ring::cursor::Counters;
@@ -16,6 +21,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+/// Each stage's name, and its entries in the cursor table.
+type NamedStages = Vec<(String, Box<[usize]>)>;
+
 /// A running bus. Dropping it lets the bus run on: stages drain after the last producer is gone, and their threads end.
 ///
 /// * [`close`](Self::close): no more events; stages deliver what was published and end, in the order of the graph. Dropping
@@ -30,8 +38,10 @@ pub struct Bus<T> {
     signals: Arc<Signals>,
     roster: std::sync::Arc<Roster>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Each stage's name, and its entries in the cursor table.
-    stages: Vec<(String, Box<[usize]>)>,
+    stages: NamedStages,
+    /// Readers that joined since.
+    late: std::sync::Arc<LateReaders>,
+    terms: Terms,
     warnings: Vec<Error>,
     /// How far its journal is.
     durability: Option<Durability>,
@@ -45,7 +55,7 @@ impl<T: Send + 'static> Bus<T> {
         signals: Arc<Signals>,
         roster: std::sync::Arc<Roster>,
         threads: Vec<JoinHandle<()>>,
-        stages: Vec<(String, Box<[usize]>)>,
+        (stages, terms): (NamedStages, Terms),
         warnings: Vec<Error>,
         (durability, archive): (Option<Durability>, Option<Archive<T>>),
     ) -> Self {
@@ -55,6 +65,8 @@ impl<T: Send + 'static> Bus<T> {
             roster,
             threads: Mutex::new(threads),
             stages,
+            late: std::sync::Arc::default(),
+            terms,
             warnings,
             durability,
             archive,
@@ -81,6 +93,10 @@ impl<T: Send + 'static> Bus<T> {
             .stages
             .iter()
             .map(|(name, entries)| StageStats::of(core, name, entries))
+            .chain(
+                self.late
+                    .each(|name, entry| StageStats::of(core, name, &[entry])),
+            )
             .collect();
         BusStats {
             capacity: self.capacity(),

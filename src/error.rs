@@ -279,14 +279,18 @@ pub enum ErrorKind {
     InvalidConfig,
     /// The slots do not fit into memory.
     CapacityTooLarge,
-    /// Two stages of one name.
+    /// Two stages of one name, or a reader that joins by a name that is taken.
     DuplicateStage,
     /// `.after` was given a token of another topology.
     ForeignStage,
     /// A topology without a stage.
     NoStages,
-    /// More stages (keyed members count) than `stages_max`.
+    /// More stages (keyed members count) and readers that joined than `stages_max`.
     TooManyStages,
+    /// Nothing can join the bus: it was closed or halted, or nobody was left to read.
+    Closed,
+    /// A stage that edits events has ended, so nothing gets to whoever would join behind it.
+    StageEnded,
     /// A stage that edits events runs beside one that may read them at the same time.
     MutationRace,
     /// A stage is pinned to a core that this process cannot use.

@@ -188,7 +188,7 @@ pub use affinity::{cores, pin_current_thread, usable_cores};
 pub use bus::Bus;
 pub use config::{
     BusConfig, JournalConfig, OnJournalError, OnPanic, Placement, RecoveryMode, Retention,
-    SyncPolicy, Wait,
+    SubscribeConfig, SyncPolicy, Wait,
 };
 pub use consumer::{AsyncConsumer, Batch, Consumer, Drain, ReadFuture, Worker};
 pub use error::{

@@ -4,7 +4,7 @@ mod journal;
 
 pub use journal::{JournalConfig, OnJournalError, RecoveryMode, Retention, SyncPolicy};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use std::time::Duration;
 
 /// The most slots a ring may have: 2^31, which every `usize` can hold.
@@ -146,7 +146,7 @@ pub struct BusConfig {
     pub placement: Placement,
     /// What to do when a handler fails, unless a stage says otherwise. Default [`OnPanic::Halt`].
     pub on_panic: OnPanic,
-    /// Entries in the table of cursors: stages, where each keyed member counts as one. Default 32; 1 to 1,024.
+    /// Entries in the table of cursors: stages, where each keyed member counts as one, and readers that join later. Default 32; 1 to 1,024.
     /// Each takes 384 bytes; producers that find the ring full read those in use.
     pub stages_max: usize,
 }
@@ -218,6 +218,45 @@ impl BusConfig {
     }
 }
 
+/// How a reader joins a running bus: see [`Bus::subscribe`](crate::Bus::subscribe).
+///
+/// ```
+/// use ringway::{SubscribeConfig, Wait};
+/// let config = SubscribeConfig { wait: Some(Wait::Park), ..SubscribeConfig::default() };
+/// config.validate()?;
+/// # Ok::<(), ringway::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubscribeConfig {
+    /// How it waits. Default `None`: as [`BusConfig::wait`] says. It may sleep on any bus; where the system has no `membarrier` and nobody
+    /// could sleep on what it waits for before, it looks again each millisecond in the first tenth of a second, and producers fence from then on.
+    pub wait: Option<Wait>,
+    /// The most events it takes before it reports progress. Default `None`: as [`BusConfig::batch_max`] says; 1 to 65,536.
+    pub batch_max: Option<usize>,
+}
+
+impl SubscribeConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// As [`BusConfig::validate`].
+    pub fn validate(&self) -> Result<(), Error> {
+        self.batch_max.map_or(Ok(()), validate_batch_max)?;
+        self.wait.map_or(Ok(()), |wait| wait.validate("wait"))
+    }
+}
+
+/// Whether a stage, or a reader that joins, may be called so.
+pub(crate) fn validate_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.contains('\0') {
+        let text = format!(
+            "stage name {name:?}: accepted is any text without NUL, at least one character"
+        );
+        return Err(Error::new(ErrorKind::InvalidConfig, text).with_stage(name));
+    }
+    Ok(())
+}
+
 pub(crate) fn validate_batch_max(batch_max: usize) -> Result<(), Error> {
     in_range("batch_max", batch_max, BATCH_MAX)
 }
@@ -237,7 +276,6 @@ fn in_range(field: &str, value: usize, max: usize) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
     fn presets_and_default_are_valid() {

@@ -2,11 +2,13 @@
 
 mod batch;
 mod future;
+mod late;
 mod reader;
 mod worker;
 
 pub use batch::{Batch, Drain};
 pub use future::{AsyncConsumer, ReadFuture};
+pub(crate) use late::{LateReaders, Seat};
 pub(crate) use reader::{Reader, UpstreamNames};
 pub use worker::Worker;
 

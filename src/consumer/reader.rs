@@ -1,5 +1,6 @@
 //! What all reading ends have in common: a barrier in front of them, an entry in the cursor table, a way to wait.
 
+use crate::consumer::late::Seat;
 use crate::error::Ended;
 use crate::ring::Ring;
 use crate::ring::barrier::{Barrier, Distance, Readable, Stop, Upstream};
@@ -62,6 +63,8 @@ pub(crate) struct Reader<T> {
     names: UpstreamNames,
     batch_max: u64,
     tail_pauses: u32,
+    /// Of a reader that joined the running bus.
+    _seat: Option<Seat>,
 }
 
 impl<T> Reader<T> {
@@ -91,6 +94,15 @@ impl<T> Reader<T> {
             names: after,
             batch_max: batch_max as u64,
             tail_pauses,
+            _seat: None,
+        }
+    }
+
+    /// That of a reader that joined the running bus.
+    pub(crate) fn seated(self, seat: Seat) -> Self {
+        Self {
+            _seat: Some(seat),
+            ..self
         }
     }
 

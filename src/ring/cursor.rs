@@ -52,16 +52,32 @@ impl Cursor {
 
     /// Takes a free cursor; it still reads as retired.
     pub(crate) fn take(&self) -> bool {
-        // pairs: JOIN (Table::insert): nothing to acquire, a graph's cursor is taken once
-        self.word
+        // pairs: LEFT (give_back)
+        let taken = (self.word)
             .compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+            .is_ok();
+        if taken {
+            self.counters.reset();
+        }
+        taken
+    }
+
+    /// For the owner of a retired cursor, whose last act this is: anybody may take it.
+    pub(crate) fn give_back(&self) {
+        // pairs: LEFT (take)
+        self.word.swap(FREE, Ordering::AcqRel);
     }
 
     /// Makes a taken cursor living.
     pub(crate) fn insert(&self, position: u64) {
         // pairs: CURSOR (load)
         self.word.swap(position, Ordering::AcqRel);
+    }
+
+    /// For the owner, of a cursor that others may know already: everything below `position` is done, if that is further.
+    pub(crate) fn raise(&self, position: u64) {
+        // pairs: CURSOR (load)
+        self.word.fetch_max(position, Ordering::AcqRel);
     }
 
     /// What its owner last stored. For the owner alone.
@@ -123,6 +139,26 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// For a new owner.
+    fn reset(&self) {
+        let Self {
+            events,
+            batches,
+            position,
+            stalls,
+            parks,
+            wakes,
+            fences,
+            failures,
+            dropped,
+        } = self;
+        [
+            events, batches, position, stalls, parks, wakes, fences, failures, dropped,
+        ]
+        .iter()
+        .for_each(|counter| counter.set(0));
+    }
+
     #[inline(always)]
     pub(crate) fn count_batch(&self, events: u64) {
         self.events.add(events);

@@ -2,7 +2,8 @@
 //!
 //! * [`lines`]: where events lie in memory, and the marks that publish them; [`prefetch`]: to have them there in time.
 //! * [`slots`]: always-valid events; who may touch one, and what marks say; [`walk`]: iterators over them.
-//! * [`cursor`], [`table`], [`group`]: how far each reader is, and so how far producers may go; [`numbering`]: what positions are called outside.
+//! * [`cursor`], [`table`], [`group`]: how far each reader is, and so how far producers may go; [`join`]: how readers come and go meanwhile;
+//!   [`numbering`]: what positions are called outside.
 //! * [`sequencer`], [`single`], [`multi`]: who gets which sequences.
 //! * [`barrier`]: how far a reader may go.
 //!
@@ -20,6 +21,7 @@
 pub(crate) mod barrier;
 pub(crate) mod cursor;
 pub(crate) mod group;
+pub(crate) mod join;
 pub(crate) mod lines;
 pub(crate) mod multi;
 pub(crate) mod numbering;
@@ -86,7 +88,7 @@ pub(crate) struct Core {
     /// How many events producers that are gone dropped; written under that lock.
     dropped: Counter,
     producers_living: AtomicUsize,
-    /// Living cursors. Whoever takes it to 0 closes the ring for good.
+    /// Living readers, those that have joined once they count. Whoever takes it to 0 closes the ring for good.
     readers_living: AtomicUsize,
     /// The thread that last used a single producer; 0 before.
     last_user: AtomicU64,

@@ -2,18 +2,18 @@
 //!
 //! It has its full size from the start: no allocation, no lock, no memory to reclaim. Free and half-made entries read as
 //! retired. *Insertion* takes an entry by CAS, swaps the position in, raises the highest-used index, then the version. A
-//! *refresh* reads every cursor up to that index. Readers come before their bus starts, so no refresh misses one.
+//! *refresh* reads every cursor up to that index. Most readers come before their bus starts, so no refresh misses one.
 //!
-//! A ring that is *joinable* would take readers while it runs, and there a refresh looks at the version before and, behind a `SeqCst`
-//! fence, after: when it has changed, what was read may lack a cursor, and the old limit stands. No ring is joinable yet,
-//! and none pays for that fence.
+//! In a ring that is *joinable* some come while it runs ([`join`](super::join)). There a refresh looks at the version before and, behind a
+//! `SeqCst` fence, after: when it has changed, what was read may lack a cursor, and the old limit stands. The entry of a reader that came
+//! so is given back when it has left, and taken again. Rings without a topology are not joinable, and do not pay for the fence.
 //!
 //! An entry may stand *beside*: others read it and wait for it, and producers go on without it. A journal has one that says how far its
 //! events are durable: it has copied them long before, and a slot may be used again while the device is still at work.
 
 use crate::ring::cursor::{Cursor, Snapshot};
 use crate::ring::group::Group;
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence, step};
 use std::sync::{Arc as PlainArc, OnceLock};
 
 pub(crate) struct Table {
@@ -22,7 +22,7 @@ pub(crate) struct Table {
     /// One above the highest index ever taken.
     highest: AtomicUsize,
     version: AtomicU64,
-    /// Whether readers may come while the bus runs; without them the version never changes and needs no fence.
+    /// Whether readers may come while the ring runs; without them the version never changes and needs no fence.
     joinable: bool,
 }
 
@@ -47,6 +47,16 @@ impl Entry {
     pub(crate) fn is_stopped(&self) -> bool {
         // pairs: STOP (stop)
         self.stopped.load(Ordering::Acquire)
+    }
+
+    /// For a reader that came while the ring ran, has retired its cursor, and whose handle goes now: anybody may take the entry.
+    pub(crate) fn give_back(&self) {
+        debug_assert!(
+            self.group().is_none() && self.beside.get().is_none() && !self.is_stopped(),
+            "an entry of a graph is not given back"
+        );
+        debug_assert!(self.cursor.load().is_retired(), "a cursor retires first");
+        self.cursor.give_back();
     }
 
     pub(crate) fn group(&self) -> Option<&Group> {
@@ -123,11 +133,17 @@ impl Table {
         if shared {
             entry.group.get_or_init(|| Box::new(Group::new(position)));
         }
+        // pairs: JOIN (refresh)
+        let count = || self.version.fetch_add(1, Ordering::AcqRel);
+        if !step("version_first") {
+            count(); // the mutant's place for it
+        }
         entry.cursor.insert(position);
         // pairs: JOIN (refresh)
         self.highest.fetch_max(index + 1, Ordering::AcqRel);
-        // pairs: JOIN (refresh)
-        self.version.fetch_add(1, Ordering::AcqRel);
+        if step("version_first") {
+            count();
+        }
     }
 
     #[inline]
@@ -140,15 +156,21 @@ impl Table {
         &self.entries[..self.highest.load(Ordering::Acquire)]
     }
 
+    /// Whether readers may come while the ring runs.
+    pub(crate) fn is_joinable(&self) -> bool {
+        self.joinable
+    }
+
     /// The least of all living cursors and of the producers' `own` position; `None` when the set of cursors changed meanwhile.
     pub(crate) fn refresh(&self, own: u64) -> Option<Least> {
         // pairs: JOIN (enter)
         let version = self.version.load(Ordering::Acquire);
         let least = self.least(own);
         if self.joinable {
-            fence("refresh_fence"); // pairs: JOIN-FENCE
+            fence("refresh_fence"); // pairs: JOIN-FENCE (Ring::join)
             // pairs: JOIN (enter)
-            if self.version.load(Ordering::Acquire) != version {
+            let now = self.version.load(Ordering::Acquire);
+            if now != version && step("refresh_unchecked") {
                 return None;
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::ring::barrier::{Barrier, Distance, Upstream};
 use crate::ring::lines::{Lines, Marks};
+use crate::ring::multi::MultiSequencer;
 use crate::ring::sequencer::Sequencer;
 use crate::ring::single::SingleSequencer;
 use crate::ring::slots::{Slots, is_published, mark_in};
@@ -145,4 +146,70 @@ fn without_pauses_there_is_no_distance() {
     barrier.at_tail.set(true);
     barrier.keep_distance(&ring.core, || 0);
     assert_eq!((barrier.stay_below.get(), barrier.far.get()), (0, false));
+}
+
+#[test]
+fn a_cursor_joins_where_producers_are_and_its_entry_is_taken_again_once_it_is_given_back() {
+    let ring = Ring::new(Kind::Single, 4, 2, true, || 0_u64).expect("it is small");
+    let (graph, fits) = ring.core.add_reader(false);
+    assert!(fits && graph == 0);
+    SingleSequencer::new().pass(&ring.core, 3);
+    let joined = ring.join().expect("there is room");
+    let (index, position) = (joined.index, joined.position);
+    assert_eq!((index, position), (1, 3));
+    let entry = ring.core.table.entry(index);
+    assert_eq!(entry.cursor.own_position(), 3);
+    assert_eq!(ring.join(), None, "the table is full");
+
+    entry.cursor.counters.count_batch(7);
+    entry.cursor.retire();
+    assert_eq!(ring.join(), None, "its handle is still there");
+    entry.give_back();
+    assert!(entry.snapshot().is_retired());
+    SingleSequencer::new().pass(&ring.core, 4);
+    let joined = ring.join().expect("it was given back");
+    assert_eq!((joined.index, joined.position), (1, 4));
+    assert!(!entry.snapshot().is_retired());
+    assert_eq!(entry.cursor.counters.events.get(), 0, "another's");
+}
+
+#[test]
+fn a_cursor_that_joined_holds_producers_back() {
+    let ring = Ring::new(Kind::Single, 4, 2, true, || 0_u64).expect("it is small");
+    let (graph, _) = ring.core.add_reader(false);
+    SingleSequencer::new().pass(&ring.core, 3);
+    ring.core.table.entry(graph).cursor.advance(3);
+    let least = |own| ring.core.table.refresh(own).map(|least| least.position);
+    assert_eq!(least(3), Some(3));
+    assert!(ring.join().is_some());
+    ring.core.table.entry(graph).cursor.advance(4);
+    assert_eq!(least(4), Some(3), "the new cursor counts");
+}
+
+#[test]
+fn where_several_publish_a_cursor_joins_where_something_is_not_published() {
+    let ring = Ring::new(Kind::Multi, 4, 4, true, || 0_u64).expect("it is small");
+    ring.core.add_reader(false);
+    let mut producers = [MultiSequencer::new(), MultiSequencer::new()];
+    let [first, second] = &mut producers;
+    let claim = |one: &mut MultiSequencer| one.reserve(&ring.core, 1, 1).expect("there is room");
+    let (early, late) = (claim(first), claim(second));
+    let joined = || ring.join().expect("there is room").position;
+    assert_eq!(joined(), 0);
+    second.claim(&ring, late).publish();
+    assert_eq!(joined(), 0, "the first claim is still in progress");
+    first.claim(&ring, early).publish();
+    assert_eq!(joined(), 2);
+}
+
+#[test]
+fn readers_count_only_while_somebody_does() {
+    let ring = Ring::new(Kind::Multi, 2, 2, true, || 0_u64).expect("it is small");
+    let (graph, _) = ring.core.add_reader(false);
+    let joined = ring.join().expect("there is room");
+    assert!(ring.core.count_reader());
+    assert!(!ring.core.retire(graph, None), "one is left");
+    assert!(ring.core.is_open());
+    assert!(ring.core.retire(joined.index, None));
+    assert!(!ring.core.is_open() && !ring.core.count_reader());
 }

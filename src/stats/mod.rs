@@ -18,7 +18,7 @@ pub struct BusStats {
     pub capacity: usize,
     /// Sequences given out by producers; with several of them some may not be published yet.
     pub position: u64,
-    /// Each stage, in the order in which they were added.
+    /// Each stage, in the order in which they were added, then each reader that joined and lives.
     pub stages: Vec<StageStats>,
     /// Each living producer.
     pub producers: Vec<ProducerStats>,

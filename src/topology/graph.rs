@@ -2,6 +2,7 @@
 //!
 //! Cycles cannot be written: a stage comes after stages that exist already, so edges point to lower indices.
 
+use crate::config::validate_name;
 use crate::error::{Error, ErrorKind};
 
 /// What the rules need to know of a stage.
@@ -28,12 +29,7 @@ pub(crate) fn check(nodes: &[Node]) -> Result<(), Error> {
 }
 
 fn check_name(name: &str, others: &[Node]) -> Result<(), Error> {
-    if name.is_empty() || name.contains('\0') {
-        let text = format!(
-            "stage name {name:?}: accepted is any text without NUL, at least one character"
-        );
-        return Err(Error::new(ErrorKind::InvalidConfig, text).with_stage(name));
-    }
+    validate_name(name)?;
     if others.iter().any(|other| other.name == name) {
         let text = format!("two stages are named `{name}`: give each a name of its own");
         return Err(Error::new(ErrorKind::DuplicateStage, text).with_stage(name));

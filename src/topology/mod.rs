@@ -165,7 +165,7 @@ impl<T: Send + 'static> Plan<T> {
             kind,
             config.capacity,
             config.stages_max,
-            false, // every stage is there before the bus starts
+            true, // readers may join it while it runs
             event,
         )?);
         ring.core.hold_open();

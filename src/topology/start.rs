@@ -3,7 +3,7 @@
 use crate::affinity::{
     caller_is_pinned, check_core, pin_current_thread, unpin_current_thread, usable_cores,
 };
-use crate::bus::Bus;
+use crate::bus::{Bus, Terms};
 use crate::config::{Placement, Wait};
 use crate::error::{Error, ErrorKind};
 use crate::producer::{Producer, ProducerKind};
@@ -66,13 +66,10 @@ impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
 }
 
 impl<T: Send + 'static> Plan<T> {
-    /// The first producer; whoever moves a cursor looks for it when it may park.
+    /// The first producer; whoever moves a cursor, also one that joins later, looks for it when it may park.
     fn producer<K: ProducerKind>(&self) -> Producer<T, K> {
         if self.producer_wait.parks() {
-            self.entries
-                .iter()
-                .flatten()
-                .for_each(|&entry| self.signals.watch(Signal::cursor(entry)));
+            (0..self.config.stages_max).for_each(|entry| self.signals.watch(Signal::cursor(entry)));
         }
         Producer::new(&self.ring, &self.signals, self.producer_wait)
             .with_durability(self.durability.clone())
@@ -88,12 +85,24 @@ impl<T: Send + 'static> Plan<T> {
             .map(|node| node.name.clone())
             .zip(self.entries.iter().cloned())
             .collect();
+        let editors = (self.nodes.iter().zip(&self.entries))
+            .filter(|(node, _)| node.mutates)
+            .flat_map(|(node, entries)| {
+                entries
+                    .iter()
+                    .map(|&entry| (entry, node.name.as_str().into()))
+            })
+            .collect();
+        let terms = Terms {
+            config: self.config.clone(),
+            editors,
+        };
         Bus::new(
             self.ring.clone(),
             self.signals.clone(),
             self.roster.clone(),
             threads,
-            stages,
+            (stages, terms),
             warnings,
             (self.durability.clone(), self.archive.take()),
         )

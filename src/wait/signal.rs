@@ -228,6 +228,22 @@ impl Signals {
         self.word(signal).fetch_or(flags, Ordering::AcqRel);
     }
 
+    /// The same on a bus that runs. With the barrier a sleeper makes the word fenced itself. Without, whoever changes what is looked at
+    /// may not know at once that it must fence: so it is as after a refusal, and sleepers look again by themselves for a while.
+    pub(crate) fn watch_late(&self, signal: Signal) {
+        if self.barrier.is_some() {
+            // pairs: WATCH (notify_early)
+            self.word(signal).fetch_or(WATCHED, Ordering::AcqRel);
+            return;
+        }
+        // pairs: WATCH (notify_early), SETTLED (arm)
+        let before = (self.word(signal)).fetch_or(WATCHED | FENCED | FOR_GOOD, Ordering::AcqRel);
+        if before & SETTLED == 0 {
+            // pairs: REFUSED (settle): the word is fenced before it
+            self.refused.fetch_max(self.now(), Ordering::AcqRel);
+        }
+    }
+
     #[inline(always)] // each publication asks, also where nothing is inlined across crates
     pub(crate) fn is_watched(&self, signal: Signal) -> bool {
         // relaxed: set before the bus started

@@ -26,7 +26,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
             "topology::start",
         ],
     ),
-    (9, &["bus"]),
+    (9, &["bus", "bus::subscribe"]),
     (8, &["recorder"]),
     (
         7,
@@ -71,6 +71,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
             "consumer",
             "consumer::batch",
             "consumer::future",
+            "consumer::late",
             "consumer::reader",
             "consumer::worker",
         ],
@@ -91,6 +92,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
         &[
             "ring",
             "ring::barrier",
+            "ring::join",
             "ring::multi",
             "ring::sequencer",
             "ring::single",
