@@ -206,6 +206,11 @@ impl Table {
         self.least_of(own, |word| word.lag().is_none())
     }
 
+    /// The same with the taps that producers wait for.
+    pub(crate) fn holding(&self, own: u64) -> Least {
+        self.least_of(own, |word| word.lag() != Some(Lag::Moves))
+    }
+
     #[inline(always)]
     fn least_of(&self, own: u64, counts: impl Fn(Snapshot) -> bool) -> Least {
         let mut least = Least {
