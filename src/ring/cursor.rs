@@ -173,6 +173,12 @@ impl Cursor {
         self.word.swap(position | lag.bits(), Ordering::AcqRel);
     }
 
+    /// For the owner, of a cursor that producers may know already, and move or end: it stands at `position`, if that is further.
+    pub(crate) fn raise_tap(&self, position: u64, lag: Lag) {
+        // pairs: CURSOR (load)
+        self.word.fetch_max(position | lag.bits(), Ordering::AcqRel);
+    }
+
     /// For the owner: nobody changes the word from now on, unless it has changed since it was seen.
     pub(crate) fn begin_reading(&self, seen: Snapshot) -> bool {
         if !step("tap_set_by_store") {

@@ -21,16 +21,31 @@
 //! **Who is woken.** A producer sleeps on a tap's word only while the bit is set, or, where the tap is evicted, until its time is up. Whoever
 //! clears the bit looks for sleepers. A move or an eviction lets only producers go on that do not sleep on it, or are awake by themselves.
 
-use crate::ring::Core;
+use crate::ring::{Core, Ring};
 use crate::ring::cursor::{Lag, POSITION};
 use crate::ring::patience::Due;
 use crate::ring::sequencer::Refused;
 use crate::ring::table::{Entry, Least};
-use crate::sync::step;
+use crate::sync::{fence, step};
 use std::time::Duration;
 
 /// How often a producer tries to change a word in one look, while others change it.
 const TRIES: usize = 2;
+
+impl<T> Ring<T> {
+    /// Adds a tap to a ring that runs, by the protocol of every reader that [joins](super::join); `None` when the table is full. Nothing that
+    /// readers prove rests on a tap, so it need not be settled, and does not count. The caller wakes whoever waits for it.
+    pub(crate) fn join_tap(&self, lag: Lag, after: Duration) -> Option<usize> {
+        let core = &self.core;
+        debug_assert!(core.table.is_joinable(), "a refresh would not see it");
+        let index = core.table.insert_tap(self.join_position(), lag, after)?;
+        fence("join_fence"); // pairs: JOIN-FENCE (Table::refresh)
+        let cursor = &core.table.entry(index).cursor;
+        // producers may have moved it on already, or ended it: what is further stays
+        cursor.raise_tap(self.join_position(), lag);
+        Some(index)
+    }
+}
 
 impl Core {
     /// Adds a tap at the position where producers are; as [`add_reader`](Core::add_reader), but nobody counts it: it keeps no bus open.
