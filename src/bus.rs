@@ -1,6 +1,7 @@
 //! A running bus: how it is watched and how it ends.
 
 mod subscribe;
+mod tap;
 
 pub(crate) use subscribe::Terms;
 
@@ -98,7 +99,7 @@ impl<T: Send + 'static> Bus<T> {
             .map(|(name, entries)| StageStats::of(core, name, entries))
             .chain(
                 self.late
-                    .each(|name, entry| StageStats::of(core, name, &[entry])),
+                    .each(false, |name, entry| StageStats::of(core, name, &[entry])),
             )
             .collect();
         BusStats {
@@ -106,6 +107,7 @@ impl<T: Send + 'static> Bus<T> {
             stages,
             taps: (self.taps.iter())
                 .map(|(name, entries)| TapStats::of(core, name, entries[0]))
+                .chain((self.late).each(true, |name, entry| TapStats::of(core, name, entry)))
                 .collect(),
             producers: core
                 .producers()

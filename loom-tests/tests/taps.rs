@@ -41,7 +41,11 @@ fn copy(tap: &mut Tap<u64>, tries: usize) -> (u64, u64, Option<Ended>) {
             Ok(batch) => {
                 let range = batch.sequences();
                 let expected = (range.start().get() + 1)..=range.end().get();
-                assert!(batch.iter().copied().eq(expected), "{batch:?}: {:?}", batch.iter());
+                assert!(
+                    batch.iter().copied().eq(expected),
+                    "{batch:?}: {:?}",
+                    batch.iter()
+                );
                 copied += batch.len() as u64;
                 skipped += batch.skipped();
                 assert_eq!(range.end().get(), copied + skipped, "all is counted");
@@ -86,7 +90,9 @@ fn lags() {
         let (copied, skipped, ended) = reading.join().unwrap();
         assert_eq!(ended, None);
         let (published, ..) = writing.join().unwrap();
-        saw(format!("published {published}, copied {copied}, skipped {skipped}"));
+        saw(format!(
+            "published {published}, copied {copied}, skipped {skipped}"
+        ));
     });
 }
 
@@ -157,7 +163,9 @@ fn two_producers() {
         let second = publishing.join().unwrap();
         assert!(!(first && second), "one slot");
         let (copied, skipped, _) = reading.join().unwrap();
-        saw(format!("published {first}, {second}, copied {copied}, skipped {skipped}"));
+        saw(format!(
+            "published {first}, {second}, copied {copied}, skipped {skipped}"
+        ));
     });
 }
 

@@ -21,11 +21,11 @@
 //! **Who is woken.** A producer sleeps on a tap's word only while the bit is set, or, where the tap is evicted, until its time is up. Whoever
 //! clears the bit looks for sleepers. A move or an eviction lets only producers go on that do not sleep on it, or are awake by themselves.
 
-use crate::ring::{Core, Ring};
 use crate::ring::cursor::{Lag, POSITION};
 use crate::ring::patience::Due;
 use crate::ring::sequencer::Refused;
 use crate::ring::table::{Entry, Least};
+use crate::ring::{Core, Ring};
 use crate::sync::{fence, step};
 use std::time::Duration;
 

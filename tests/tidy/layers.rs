@@ -27,7 +27,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
             "topology::tap",
         ],
     ),
-    (9, &["bus", "bus::subscribe"]),
+    (9, &["bus", "bus::subscribe", "bus::tap"]),
     (8, &["recorder"]),
     (
         7,
