@@ -3,7 +3,7 @@
 
 use loom::thread::{self, yield_now};
 use loom_tests::{Model, attempt, parking, saw, start, trying};
-use ringway::{Consumer, Ended, OnLag, Producer, ProducerKind, Tap, Topology, TryReadError};
+use ringway::{Bus, Consumer, Ended, OnLag, Producer, ProducerKind, Tap, Topology, TryReadError};
 use std::time::Duration;
 
 const AT_ONCE: OnLag = OnLag::Evict {
@@ -35,6 +35,7 @@ fn publish<K: ProducerKind>(
 /// What a tap has copied and skipped, in so many tries.
 fn copy(tap: &mut Tap<u64>, tries: usize) -> (u64, u64, Option<Ended>) {
     let (mut copied, mut skipped) = (0, 0);
+    let mut begin = None;
     for _ in 0..tries {
         yield_now();
         match tap.try_read() {
@@ -48,7 +49,12 @@ fn copy(tap: &mut Tap<u64>, tries: usize) -> (u64, u64, Option<Ended>) {
                 );
                 copied += batch.len() as u64;
                 skipped += batch.skipped();
-                assert_eq!(range.end().get(), copied + skipped, "all is counted");
+                let begin = *begin.get_or_insert(range.start().get() - batch.skipped());
+                assert_eq!(
+                    range.end().get() - begin,
+                    copied + skipped,
+                    "all is counted"
+                );
             }
             Err(TryReadError::Empty) => {}
             Err(TryReadError::Ended(ended)) => return (copied, skipped, Some(ended)),
@@ -203,6 +209,50 @@ fn evicted() {
         saw(format!(
             "published {published}, copied {copied}, evicted {}",
             ended.is_some()
+        ));
+    });
+}
+
+/// Joins, and reads what is there.
+fn join(bus: &Bus<u64>) -> (Tap<u64>, u64, u64) {
+    yield_now();
+    let mut tap = bus.tap("tap", OnLag::Skip).unwrap();
+    let (copied, skipped, ended) = copy(&mut tap, 1);
+    assert_eq!(ended, None);
+    (tap, copied, skipped)
+}
+
+/// A tap joins while a producer laps it.
+#[test]
+fn joins() {
+    let outcomes = &[
+        "published 1, copied 1, skipped 0",
+        "published 2, copied 0, skipped 0",
+        "published 2, copied 1, skipped 0",
+        "published 2, copied 1, skipped 1",
+        "refused during a copy",
+    ];
+    Model {
+        preemptions: 2,
+        executions: 1000,
+        outcomes,
+    }
+    .check(|| {
+        let mut topology = Topology::single(trying(1), || 0).unwrap();
+        let (_, mut stage) = topology.stage("stage").consumer();
+        let (bus, mut producer) = start(topology);
+        let writing = thread::spawn(move || {
+            let published = publish(&mut producer, &mut stage, 1..=2);
+            (published, producer, stage)
+        });
+        let joining = thread::spawn(move || {
+            let (tap, copied, skipped) = join(&bus);
+            (copied, skipped, tap, bus)
+        });
+        let (copied, skipped, ..) = joining.join().unwrap();
+        let (published, ..) = writing.join().unwrap();
+        saw(format!(
+            "published {published}, copied {copied}, skipped {skipped}"
         ));
     });
 }

@@ -175,6 +175,10 @@ impl Cursor {
 
     /// For the owner, of a cursor that producers may know already, and move or end: it stands at `position`, if that is further.
     pub(crate) fn raise_tap(&self, position: u64, lag: Lag) {
+        if !step("tap_raised_by_store") {
+            self.word.swap(position | lag.bits(), Ordering::AcqRel); // pairs: CURSOR; a mutant
+            return;
+        }
         // pairs: CURSOR (load)
         self.word.fetch_max(position | lag.bits(), Ordering::AcqRel);
     }
@@ -215,8 +219,9 @@ impl Cursor {
 
     fn exchange(&self, seen: Snapshot, word: u64) -> bool {
         // pairs: TAP (begin_reading), CURSOR (load)
+        let (won, lost) = (Ordering::AcqRel, Ordering::Relaxed);
         (self.word)
-            .compare_exchange(seen.0, word, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(seen.0, word, won, lost)
             .is_ok()
     }
 }

@@ -42,7 +42,9 @@ impl<T> Ring<T> {
         fence("join_fence"); // pairs: JOIN-FENCE (Table::refresh)
         let cursor = &core.table.entry(index).cursor;
         // producers may have moved it on already, or ended it: what is further stays
-        cursor.raise_tap(self.join_position(), lag);
+        if step("tap_join_unrepeated") {
+            cursor.raise_tap(self.join_position(), lag);
+        }
         Some(index)
     }
 }
