@@ -14,9 +14,9 @@ use std::thread;
 use std::time::Duration;
 
 fn started(config: BusConfig) -> (Bus<u64>, Producer<u64>) {
-    let mut topology = Topology::<_, Single>::single(config, || 0_u64).unwrap();
+    let mut topology = Topology::<_, Single>::single(config, || 0_u64).expect("it is open");
     topology.stage("work").handle(|_, _| {});
-    topology.start().unwrap()
+    topology.start().expect("it is open")
 }
 
 #[test]
@@ -24,17 +24,17 @@ fn a_late_tap_gets_what_comes_from_then_on() {
     limited(|| {
         let (bus, mut producer) = started(config(4));
         for number in 0..11 {
-            producer.publish(number).unwrap();
+            producer.publish(number).expect("it is open");
         }
-        let mut tap = bus.tap("tap", OnLag::Skip).unwrap();
+        let mut tap = bus.tap("tap", OnLag::Skip).expect("it is open");
         assert_eq!((tap.lag(), tap.name()), (0, "tap"));
         assert_eq!(tap.try_read().unwrap_err(), TryReadError::Empty);
-        producer.publish(11).unwrap();
-        let batch = tap.read().unwrap();
+        producer.publish(11).expect("it is open");
+        let batch = tap.read().expect("it is open");
         assert_eq!((batch.skipped(), batch.sequences().start().get()), (0, 11));
         assert_eq!(batch.into_vec(), [11]);
         for number in 12..20 {
-            producer.publish(number).unwrap();
+            producer.publish(number).expect("it is open");
         }
         assert!(tap.skipped() > 0, "it is moved as any");
         assert_eq!(bus.stats().taps, [tap.stats()]);
@@ -53,7 +53,7 @@ fn names_and_places_are_free_again_when_a_tap_is_dropped() {
         });
         let kind = |name: &str| bus.tap(name, OnLag::Skip).map_err(|error| error.kind());
         for round in 0..10 {
-            let tap = kind("tap").unwrap();
+            let tap = kind("tap").expect("it is open");
             let subscribed = bus.subscribe("tap", SubscribeConfig::default());
             assert_eq!(subscribed.unwrap_err().kind(), ErrorKind::DuplicateStage);
             assert_eq!(kind("tap").unwrap_err(), ErrorKind::DuplicateStage);
@@ -76,22 +76,22 @@ fn names_and_places_are_free_again_when_a_tap_is_dropped() {
 #[test]
 fn a_late_tap_comes_after_every_stage_that_edits() {
     limited(|| {
-        let mut topology = Topology::single(config(8), || 0_u64).unwrap();
+        let mut topology = Topology::single(config(8), || 0_u64).expect("it is open");
         let (edited, mut edit) = topology.stage("edit").consumer_mut();
         topology
             .stage("work")
             .after([edited])
             .on_panic(OnPanic::Skip)
             .handle(|_, _| {});
-        let (bus, mut producer) = topology.start().unwrap();
-        let mut tap = bus.tap("tap", OnLag::Skip).unwrap();
-        producer.publish(7).unwrap();
+        let (bus, mut producer) = topology.start().expect("it is open");
+        let mut tap = bus.tap("tap", OnLag::Skip).expect("it is open");
+        producer.publish(7).expect("it is open");
         assert_eq!(tap.try_read().unwrap_err(), TryReadError::Empty);
         edit.read()
-            .unwrap()
+            .expect("it is open")
             .iter_mut()
             .for_each(|event| *event += 1);
-        assert_eq!(tap.read().unwrap().into_vec(), [8]);
+        assert_eq!(tap.read().expect("it is open").into_vec(), [8]);
         drop(edit);
         let upstream = Ended::Upstream {
             stage: "edit".into(),
@@ -105,28 +105,28 @@ fn a_late_tap_comes_after_every_stage_that_edits() {
 #[test]
 fn a_handler_may_tap_its_own_bus() {
     limited(|| {
-        let mut topology = Topology::multi(config(8), || 0_u64).unwrap();
+        let mut topology = Topology::multi(config(8), || 0_u64).expect("it is open");
         let slot = Arc::new(Mutex::new(None::<Bus<u64>>));
         let (taps, tap) = mpsc::channel();
         let bus = slot.clone();
         topology.stage("work").handle(move |event, _| {
             if *event == 1 {
-                until(|| bus.lock().unwrap().is_some());
+                until(|| bus.lock().expect("it is open").is_some());
                 let tap = bus
                     .lock()
-                    .unwrap()
+                    .expect("it is open")
                     .as_ref()
-                    .unwrap()
+                    .expect("it is open")
                     .tap("tap", OnLag::Skip);
-                taps.send(tap.unwrap()).unwrap();
+                taps.send(tap.expect("it is open")).expect("it is open");
             }
         });
-        let (bus, mut producer) = topology.start().unwrap();
-        *slot.lock().unwrap() = Some(bus);
-        producer.publish(1).unwrap();
-        let mut tap = tap.recv().unwrap();
-        producer.publish(2).unwrap();
-        assert_eq!(tap.read().unwrap().into_vec(), [2]);
+        let (bus, mut producer) = topology.start().expect("it is open");
+        *slot.lock().expect("it is open") = Some(bus);
+        producer.publish(1).expect("it is open");
+        let mut tap = tap.recv().expect("it is open");
+        producer.publish(2).expect("it is open");
+        assert_eq!(tap.read().expect("it is open").into_vec(), [2]);
     });
 }
 
@@ -134,13 +134,13 @@ fn a_handler_may_tap_its_own_bus() {
 fn late_taps_sleep_and_are_woken_on_a_bus_of_spinners() {
     limited(|| {
         let (bus, mut producer) = started(waiting(4, Wait::Yield));
-        let mut tap = bus.tap("tap", OnLag::Skip).unwrap();
+        let mut tap = bus.tap("tap", OnLag::Skip).expect("it is open");
         let reading = thread::spawn(move || {
             common::executor::block_on(tap.read_async()).map(|batch| batch.into_vec())
         });
         thread::sleep(Duration::from_millis(20));
-        producer.publish(3).unwrap();
-        assert_eq!(reading.join().unwrap(), Ok(vec![3]));
+        producer.publish(3).expect("it is open");
+        assert_eq!(reading.join().expect("it is open"), Ok(vec![3]));
     });
 }
 
@@ -156,7 +156,9 @@ fn follow(mut tap: Tap<Payload>, random: &mut Random) -> (u64, u64) {
                     next.unwrap_or(start - batch.skipped()) + batch.skipped(),
                     start
                 );
-                batch.iter().for_each(|payload| drop(payload.read()));
+                batch.iter().for_each(|payload| {
+                    payload.read();
+                });
                 (copied, skipped) = (copied + batch.len() as u64, skipped + batch.skipped());
                 next = Some(sequences.end().get());
             }
@@ -177,8 +179,10 @@ fn come_and_go<K: ProducerKind>(
     clone: impl Fn(&Producer<Payload, K>) -> Option<Producer<Payload, K>>,
     mut random: Random,
 ) -> (u64, u64) {
-    topology.stage("work").handle(|event, _| drop(event.read()));
-    let (bus, producer) = topology.start().unwrap();
+    topology.stage("work").handle(|event, _| {
+        event.read();
+    });
+    let (bus, producer) = topology.start().expect("it is open");
     let other = clone(&producer);
     let producers = [Some(producer), other].into_iter().flatten();
     let done = AtomicBool::new(false);
@@ -196,7 +200,7 @@ fn come_and_go<K: ProducerKind>(
                             slot.spoil();
                             slot.write(id);
                         };
-                        producer.publish_with(write).unwrap();
+                        producer.publish_with(write).expect("it is open");
                     }
                 })
             })
@@ -222,10 +226,12 @@ fn come_and_go<K: ProducerKind>(
                 })
             })
             .collect();
-        publishing.into_iter().for_each(|one| one.join().unwrap());
+        publishing
+            .into_iter()
+            .for_each(|one| one.join().expect("it is open"));
         done.store(true, Ordering::SeqCst);
         (tapping.into_iter())
-            .map(|one| one.join().unwrap())
+            .map(|one| one.join().expect("it is open"))
             .fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
     })
 }
@@ -242,9 +248,10 @@ fn taps_that_come_and_go_see_whole_events() {
                         ..waiting(capacity, wait)
                     };
                     let events = bearable(1500, capacity, wait);
-                    let topology = Topology::single(config.clone(), Payload::default).unwrap();
+                    let topology =
+                        Topology::single(config.clone(), Payload::default).expect("it is open");
                     let single = come_and_go(topology, events, |_| None, random.fork());
-                    let topology = Topology::multi(config, Payload::default).unwrap();
+                    let topology = Topology::multi(config, Payload::default).expect("it is open");
                     let clone = |one: &Producer<_, ringway::Multi>| Some(one.clone());
                     let multi = come_and_go(topology, events, clone, random.fork());
                     copied += single.0 + multi.0;

@@ -213,7 +213,7 @@ fn run<K: ProducerKind>(
             thread::yield_now();
         }
     });
-    let mut taps = vec![
+    let mut taps = [
         topology.stage("quick").tap(case.on_lag),
         topology.stage("slow").tap(case.on_lag),
         topology.stage("behind").after([work]).tap(case.on_lag),
@@ -256,9 +256,11 @@ fn both_kinds(name: &str, case: Case, mut random: Random) -> Vec<Got> {
     let config = waiting(case.capacity, case.wait);
     let context = format!("{name}: {:?}, capacity {}", case.wait, case.capacity);
     let got = catch_unwind(AssertUnwindSafe(|| {
-        let single = Topology::<_, Single>::single(config.clone(), Event::default).unwrap();
+        let single =
+            Topology::<_, Single>::single(config.clone(), Event::default).expect("it is open");
         let mut got = run(single, &case, random.fork(), |_| None);
-        let multi = Topology::<_, Multi>::multi(config.clone(), Event::default).unwrap();
+        let multi =
+            Topology::<_, Multi>::multi(config.clone(), Event::default).expect("it is open");
         got.extend(run(multi, &case, random.fork(), |one| Some(one.clone())));
         got
     }));

@@ -1,7 +1,7 @@
 //! Readers that join a bus while it runs.
 
 use crate::bus::Bus;
-use crate::config::{BusConfig, SubscribeConfig, Wait, validate_name};
+use crate::config::{BusConfig, SubscribeConfig, validate_name};
 use crate::consumer::{Consumer, Reader, Seat, UpstreamNames};
 use crate::error::{Error, ErrorKind};
 use crate::ring::cursor::Counters;

@@ -33,17 +33,18 @@ use std::time::Duration;
 const TRIES: usize = 2;
 
 impl<T> Ring<T> {
-    /// Adds a tap to a ring that runs, by the protocol of every reader that [joins](super::join); `None` when the table is full. Nothing that
-    /// readers prove rests on a tap, so it need not be settled, and does not count. The caller wakes whoever waits for it.
+    /// Adds a tap to a ring that runs, by the protocol of every reader that [joins](super::join); `None` when the table is full. It does not
+    /// count: nothing that readers prove rests on a tap. The caller wakes whoever waits for it.
     pub(crate) fn join_tap(&self, lag: Lag, after: Duration) -> Option<usize> {
         let core = &self.core;
         debug_assert!(core.table.is_joinable(), "a refresh would not see it");
-        let index = core.table.insert_tap(self.join_position(), lag, after)?;
+        let first = self.published_from(0);
+        let index = core.table.insert_tap(first, lag, after)?;
         fence("join_fence"); // pairs: JOIN-FENCE (Table::refresh)
         let cursor = &core.table.entry(index).cursor;
         // producers may have moved it on already, or ended it: what is further stays
         if step("tap_join_unrepeated") {
-            cursor.raise_tap(self.join_position(), lag);
+            cursor.raise_tap(self.published_from(first), lag);
         }
         Some(index)
     }
