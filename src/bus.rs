@@ -1,6 +1,7 @@
 //! A running bus: how it is watched and how it ends.
 
 mod subscribe;
+mod tap;
 
 pub(crate) use subscribe::Terms;
 
@@ -11,7 +12,7 @@ use crate::ring::cursor::Counters;
 use crate::ring::{Kind, Ring};
 use crate::sequence::Sequence;
 use crate::stage::{Failure, Roster};
-use crate::stats::{BusStats, ProducerStats, StageStats};
+use crate::stats::{BusStats, ProducerStats, StageStats, TapStats};
 use crate::sync::{Arc, thread_number};
 use crate::wait::context::is_inside;
 use crate::wait::durability::Durability;
@@ -39,6 +40,8 @@ pub struct Bus<T> {
     roster: std::sync::Arc<Roster>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     stages: NamedStages,
+    /// The same of taps.
+    taps: NamedStages,
     /// Readers that joined since.
     late: std::sync::Arc<LateReaders>,
     terms: Terms,
@@ -55,7 +58,7 @@ impl<T: Send + 'static> Bus<T> {
         signals: Arc<Signals>,
         roster: std::sync::Arc<Roster>,
         threads: Vec<JoinHandle<()>>,
-        (stages, terms): (NamedStages, Terms),
+        (stages, taps, terms): (NamedStages, NamedStages, Terms),
         warnings: Vec<Error>,
         (durability, archive): (Option<Durability>, Option<Archive<T>>),
     ) -> Self {
@@ -65,6 +68,7 @@ impl<T: Send + 'static> Bus<T> {
             roster,
             threads: Mutex::new(threads),
             stages,
+            taps,
             late: std::sync::Arc::default(),
             terms,
             warnings,
@@ -95,12 +99,16 @@ impl<T: Send + 'static> Bus<T> {
             .map(|(name, entries)| StageStats::of(core, name, entries))
             .chain(
                 self.late
-                    .each(|name, entry| StageStats::of(core, name, &[entry])),
+                    .each(false, |name, entry| StageStats::of(core, name, &[entry])),
             )
             .collect();
         BusStats {
             capacity: self.capacity(),
             stages,
+            taps: (self.taps.iter())
+                .map(|(name, entries)| TapStats::of(core, name, entries[0]))
+                .chain((self.late).each(true, |name, entry| TapStats::of(core, name, entry)))
+                .collect(),
             producers: core
                 .producers()
                 .iter()

@@ -3,6 +3,7 @@
 use std::error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a fallible handler returns: any error, by `?` or `.into()`.
 pub type StageError = Box<dyn error::Error + Send + Sync>;
@@ -157,6 +158,13 @@ pub enum Ended {
         /// The name of the stage that ended.
         stage: String,
     },
+    /// A [`Tap`](crate::Tap) lagged so far behind that producers would have had to wait any longer: see [`OnLag::Evict`](crate::OnLag::Evict).
+    Evicted {
+        /// How many sequences it had not read when it found out.
+        lag: u64,
+        /// How long producers had waited for it.
+        after: Duration,
+    },
 }
 
 impl fmt::Display for Ended {
@@ -166,6 +174,12 @@ impl fmt::Display for Ended {
             Self::Halted => f.write_str("the bus was halted"),
             Self::Upstream { stage } => {
                 write!(f, "stage `{stage}`, which this one depends on, ended early")
+            }
+            Self::Evicted { lag, after } => {
+                write!(
+                    f,
+                    "the tap held producers back for {after:?} and was evicted, {lag} sequences behind"
+                )
             }
         }
     }

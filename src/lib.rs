@@ -187,10 +187,12 @@ mod wait;
 pub use affinity::{cores, pin_current_thread, usable_cores};
 pub use bus::Bus;
 pub use config::{
-    BusConfig, JournalConfig, OnJournalError, OnPanic, Placement, RecoveryMode, Retention,
+    BusConfig, JournalConfig, OnJournalError, OnLag, OnPanic, Placement, RecoveryMode, Retention,
     SubscribeConfig, SyncPolicy, Wait,
 };
-pub use consumer::{AsyncConsumer, Batch, Consumer, Drain, ReadFuture, Worker};
+pub use consumer::{
+    AsyncConsumer, Batch, Consumer, Drain, ReadFuture, Tap, TapBatch, TapReadFuture, Worker,
+};
 pub use error::{
     BatchError, ClaimError, DurabilityError, Ended, Error, ErrorKind, PublishDeadlineError,
     PublishError, ReadDeadlineError, StageError, TryPublishError, TryReadError,
@@ -212,7 +214,7 @@ pub use ring::slots::{Access, Exclusive, Shared};
 pub use ring::walk::{Iter, IterMut};
 pub use sequence::{Sequence, SequenceRange};
 pub use stage::{Delivery, Handler};
-pub use stats::{BusStats, Latency, LatencySummary, ProducerStats, StageStats};
+pub use stats::{BusStats, Latency, LatencySummary, ProducerStats, StageStats, TapStats};
 pub use topology::{Stage, StageBuilder, Topology};
 pub use wait::durability::{Durability, DurabilityFuture, Level};
 

@@ -16,6 +16,7 @@ use std::path::Path;
 /// The only files in which `unsafe` may stand.
 const UNSAFE: &[&str] = &[
     "src/consumer/batch.rs",
+    "src/consumer/tap.rs",
     "src/consumer/worker.rs",
     "src/ring/multi.rs",
     "src/ring/single.rs",

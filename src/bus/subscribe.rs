@@ -1,7 +1,7 @@
 //! Readers that join a bus while it runs.
 
 use crate::bus::Bus;
-use crate::config::{BusConfig, SubscribeConfig, Wait, validate_name};
+use crate::config::{BusConfig, SubscribeConfig, validate_name};
 use crate::consumer::{Consumer, Reader, Seat, UpstreamNames};
 use crate::error::{Error, ErrorKind};
 use crate::ring::cursor::Counters;
@@ -60,11 +60,14 @@ impl<T: Send + Sync + 'static> Bus<T> {
         config: SubscribeConfig,
     ) -> Result<Consumer<T>, Error> {
         let name = name.into();
-        let seat = self
-            .admit(&name, config)
+        let seat = config
+            .validate()
+            .and_then(|()| self.admit(&name, false))
             .map_err(|error| error.with_stage(&name))?;
         let wait = config.wait.unwrap_or(self.terms.config.wait);
-        self.watch_for(wait);
+        if wait.parks() {
+            self.watch_for_sleepers();
+        }
         let waiter = Waiter::new(&self.signals, wait);
         let (joined, seat) = self
             .take_seat(&name, seat)
@@ -81,8 +84,7 @@ impl<T: Send + Sync + 'static> Bus<T> {
     }
 
     /// Whether such a reader may join, as far as one can tell before; its name is taken then.
-    fn admit(&self, name: &str, config: SubscribeConfig) -> Result<Seat, Error> {
-        config.validate()?;
+    pub(super) fn admit(&self, name: &str, is_tap: bool) -> Result<Seat, Error> {
         validate_name(name)?;
         let core = &self.ring.core;
         if !core.is_open() {
@@ -95,21 +97,19 @@ impl<T: Send + Sync + 'static> Bus<T> {
             );
             return Err(Error::new(ErrorKind::StageEnded, text));
         }
-        let is_stage = self.stages.iter().any(|(stage, _)| stage == name);
-        let seat = self.late.reserve(name).filter(|_| !is_stage);
+        let mut named = self.stages.iter().chain(&self.taps);
+        let is_taken = named.any(|(other, _)| other == name);
+        let seat = self.late.reserve(name, is_tap).filter(|_| !is_taken);
         seat.ok_or_else(|| {
             let text = format!(
-                "`{name}` is the name of a stage, or of a reader that joined: choose another one"
+                "`{name}` is the name of a stage or a tap, or of a reader that joined: choose another one"
             );
             Error::new(ErrorKind::DuplicateStage, text)
         })
     }
 
     /// The reader may sleep on what it comes after. Whether anybody ever would was not known when the bus started.
-    fn watch_for(&self, wait: Wait) {
-        if !wait.parks() {
-            return;
-        }
+    pub(super) fn watch_for_sleepers(&self) {
         match &*self.terms.editors {
             [] => self.signals.watch_late(Signal::PUBLISHED),
             editors => (editors.iter())
@@ -120,15 +120,9 @@ impl<T: Send + Sync + 'static> Bus<T> {
     /// Joins the ring, and counts among its readers.
     fn take_seat(&self, name: &str, mut seat: Seat) -> Result<(Joined, Seat), Error> {
         let core = &self.ring.core;
-        let Some(joined) = self.ring.join() else {
-            let max = self.terms.config.stages_max;
-            let text = format!(
-                "`{name}` does not fit: stages_max is {max}, which counts stages, keyed members, a journal twice, and readers that joined and live; raise stages_max"
-            );
-            return Err(Error::new(ErrorKind::TooManyStages, text));
-        };
+        let joined = self.ring.join().ok_or_else(|| self.is_full(name))?;
         let (entry, counters) = (core.table.entry(joined.index), Counters::default());
-        seat.take(joined, entry);
+        seat.take(joined.index, entry);
         let signal = Signal::cursor(joined.index);
         if step("join_unnotified") {
             self.signals.notify(signal, &counters);
@@ -140,9 +134,18 @@ impl<T: Send + Sync + 'static> Bus<T> {
         }
         counts.then_some((joined, seat)).ok_or_else(|| closed(name))
     }
+
+    #[cold]
+    pub(super) fn is_full(&self, name: &str) -> Error {
+        let max = self.terms.config.stages_max;
+        let text = format!(
+            "`{name}` does not fit: stages_max is {max}, which counts stages, keyed members, a journal twice, taps, and readers that joined and live; raise stages_max"
+        );
+        Error::new(ErrorKind::TooManyStages, text)
+    }
 }
 
-fn closed(name: &str) -> Error {
+pub(super) fn closed(name: &str) -> Error {
     let text = format!("`{name}` cannot join: the bus was closed or halted, or nobody reads it");
     Error::new(ErrorKind::Closed, text)
 }

@@ -92,6 +92,20 @@ pub enum OnPanic {
     Skip,
 }
 
+/// What happens to a [`Tap`](crate::Tap) that lags so far behind that it keeps producers from going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnLag {
+    /// It is moved on and misses what lies between; the next batch says how much that was.
+    Skip,
+    /// Producers wait for it, as for a stage, but no longer than this; then it ends with [`Ended::Evicted`](crate::Ended::Evicted).
+    Evict {
+        /// How long. It counts from when a producer first finds no room because of the tap, and anew once the tap has read a quarter of the
+        /// ring since. So a tap that is slow, but reads a quarter of the ring in this time, stays. 0: producers do not wait at all.
+        after: Duration,
+    },
+}
+
 /// What `start()` does about threads that do not fit the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {

@@ -1,6 +1,5 @@
 //! Readers that join a running bus: their names, and their entries in the cursor table, while they live.
 
-use crate::ring::join::Joined;
 use crate::ring::table::Entry;
 use std::sync::{Arc as PlainArc, Mutex as PlainMutex, MutexGuard, PoisonError};
 
@@ -21,6 +20,7 @@ struct List {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LateReader {
     pub(crate) name: String,
+    is_tap: bool,
     /// Its entry; `None` while it is about to join.
     pub(crate) index: Option<usize>,
     /// No other one of this bus ever has it.
@@ -32,8 +32,8 @@ impl LateReaders {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a reader of this name; `None`: another one has it.
-    pub(crate) fn reserve(self: &PlainArc<Self>, name: &str) -> Option<Seat> {
+    /// A place for a reader of this name, or a tap; `None`: another one has the name.
+    pub(crate) fn reserve(self: &PlainArc<Self>, name: &str, is_tap: bool) -> Option<Seat> {
         let mut list = self.lock();
         if list.readers.iter().any(|reader| reader.name == name) {
             return None;
@@ -42,6 +42,7 @@ impl LateReaders {
         let number = list.numbers;
         list.readers.push(LateReader {
             name: name.to_owned(),
+            is_tap,
             index: None,
             number,
         });
@@ -52,12 +53,13 @@ impl LateReaders {
         })
     }
 
-    /// What `look` says of each that has an entry. It takes no lock meanwhile, and whoever leaves meanwhile is left out: another one
+    /// What `look` says of each that has an entry, of taps or of the others. It takes no lock meanwhile, and whoever leaves meanwhile is left out: another one
     /// may have the entry by then.
-    pub(crate) fn each<R>(&self, mut look: impl FnMut(&str, usize) -> R) -> Vec<R> {
+    pub(crate) fn each<R>(&self, taps: bool, mut look: impl FnMut(&str, usize) -> R) -> Vec<R> {
         let before = self.lock().readers.clone();
         let looks: Vec<_> = before
             .into_iter()
+            .filter(|reader| reader.is_tap == taps)
             .filter_map(|reader| Some((look(&reader.name, reader.index?), reader)))
             .collect();
         let now = self.lock();
@@ -78,13 +80,13 @@ pub(crate) struct Seat {
 
 impl Seat {
     /// The reader has this entry from now on.
-    pub(crate) fn take(&mut self, joined: Joined, entry: &PlainArc<Entry>) {
+    pub(crate) fn take(&mut self, index: usize, entry: &PlainArc<Entry>) {
         self.entry = Some(entry.clone());
         let mut list = self.readers.lock();
         let readers = list.readers.iter_mut();
         readers
             .filter(|reader| reader.number == self.number)
-            .for_each(|reader| reader.index = Some(joined.index));
+            .for_each(|reader| reader.index = Some(index));
     }
 }
 

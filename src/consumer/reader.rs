@@ -39,6 +39,11 @@ impl Station {
         (self.entry.group()).expect("the entry of a worker is that of a group")
     }
 
+    /// In the cursor table.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
     pub(crate) fn numbering(&self) -> &Numbering {
         &self.numbering
     }
@@ -240,6 +245,14 @@ impl<T> Reader<T> {
         } else if step("retire_unnotified") {
             signals.notify_early(self.station.signal(), counters);
         }
+    }
+
+    /// The same of a tap, which no ring counts among its readers: producers go on without it.
+    pub(crate) fn retire_tap(&self) {
+        let cursor = &self.entry().cursor;
+        cursor.retire();
+        let signal = self.station.signal();
+        self.station.signals.notify_early(signal, &cursor.counters);
     }
 }
 

@@ -1,12 +1,12 @@
 //! A publication that waits as a task.
 
 use crate::error::PublishError;
-use crate::producer::publish::look_for_room;
+use crate::producer::publish::{Room, look_for_room};
 use crate::producer::{Producer, ProducerKind, Single};
 use crate::sequence::Sequence;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// A publication that waits for room: see [`Producer::publish_async`].
 #[must_use = "a future does nothing unless it is polled"]
@@ -36,16 +36,23 @@ impl<T, K: ProducerKind> Future for PublishFuture<'_, T, K> {
             ..
         } = &mut *self.producer;
         let found = waiter.poll(context, counters, || {
-            look_for_room(sequencer, &ring.core, durability, 1, 1)
+            look_for_room(sequencer, &ring.core, durability, 1, 1, None)
         });
-        found.map(|grant| {
-            let event = self.event.take().expect("polled after it was ready");
-            match grant {
-                Ok(grant) => Ok(self.producer.fill_one(grant, event)),
-                Err(_) => {
-                    self.producer.tell_sealed();
-                    Err(PublishError::Closed(event))
-                }
+        let grant = match ready!(found) {
+            Room::Granted(grant) => Ok(grant),
+            Room::Closed => Err(()),
+            Room::HeldUntil(_) => {
+                // nobody wakes a task at a time: it runs again soon
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        };
+        let event = self.event.take().expect("polled after it was ready");
+        Poll::Ready(match grant {
+            Ok(grant) => Ok(self.producer.fill_one(grant, event)),
+            Err(()) => {
+                self.producer.tell_sealed();
+                Err(PublishError::Closed(event))
             }
         })
     }

@@ -143,7 +143,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
         let core = &self.ring.core;
         let position = core.position();
         core.capacity()
-            .saturating_sub(position.saturating_sub(core.table.least(position).position))
+            .saturating_sub(position.saturating_sub(core.table.holding(position).position))
             as usize
     }
 

@@ -91,6 +91,20 @@ impl<T, K: ProducerKind> Producer<T, K> {
         if is_inside(self.ring.core.id()) {
             return Err(ClaimError::WouldDeadlock);
         }
+        let found = self.wait_for_room(least, most, deadline);
+        if matches!(found, Err(ClaimError::Closed)) {
+            self.tell_sealed();
+        }
+        found
+    }
+
+    /// Waits for room. Where a tap keeps it, that has a time too: it is asked for when it is up, since nobody wakes this producer then.
+    fn wait_for_room(
+        &mut self,
+        least: u64,
+        most: u64,
+        deadline: Option<Instant>,
+    ) -> Result<Grant<K>, ClaimError> {
         let Self {
             sequencer,
             ring,
@@ -99,12 +113,18 @@ impl<T, K: ProducerKind> Producer<T, K> {
             durability,
             ..
         } = self;
-        let look = || look_for_room(sequencer, &ring.core, durability, least, most);
-        let found = waiter.wait(deadline, counters, look);
-        if matches!(found, Some(Err(_))) {
-            self.tell_sealed();
+        let mut held = None;
+        loop {
+            let at = deadline.into_iter().chain(held).min();
+            let look = || look_for_room(sequencer, &ring.core, durability, least, most, held);
+            match waiter.wait(at, counters, look) {
+                Some(Room::Granted(grant)) => return Ok(grant),
+                Some(Room::Closed) => return Err(ClaimError::Closed),
+                Some(Room::HeldUntil(until)) => held = Some(until),
+                None if at == deadline => return Err(ClaimError::TimedOut),
+                None => held = None,
+            }
         }
-        found.unwrap_or(Err(ClaimError::TimedOut))
     }
 
     /// A single producer has just fixed the closing sequence: readers that sleep must see it. Of several producers none does:
@@ -286,16 +306,33 @@ fn put_one<T, K: ProducerKind>(
     Sequence::new(first + sequence)
 }
 
+/// What ends a wait for room.
+pub(super) enum Room<G> {
+    Granted(G),
+    Closed,
+    /// A tap keeps it, until then.
+    HeldUntil(Instant),
+}
+
+/// `held`: until when a tap keeps the room, if whoever asks knows that.
 pub(super) fn look_for_room<S: Sequencer>(
     sequencer: &mut S,
     core: &Core,
     durability: &Option<Durability>,
     least: u64,
     most: u64,
-) -> Look<Result<S::Grant, ClaimError>> {
+    held: Option<Instant>,
+) -> Look<Room<S::Grant>> {
     match sequencer.reserve(core, least, most) {
-        Ok(grant) => Ok(Ok(grant)),
-        Err(Refused::Closed) => Ok(Err(ClaimError::Closed)),
+        Ok(grant) => Ok(Room::Granted(grant)),
+        Err(Refused::Closed) => Ok(Room::Closed),
+        Err(Refused::Held { tap, until }) => {
+            make_room(durability, core);
+            match until {
+                Some(until) if held != Some(until) => Ok(Room::HeldUntil(until)),
+                _ => Err(Some(Signal::cursor(tap))),
+            }
+        }
         Err(Refused::Full { behind }) => {
             make_room(durability, core);
             Err(behind.map(Signal::cursor))

@@ -57,7 +57,7 @@ impl<T> Ring<T> {
     }
 
     /// How far everything is published; asked by whoever knows that it is up to `known`.
-    fn published_from(&self, known: u64) -> u64 {
+    pub(super) fn published_from(&self, known: u64) -> u64 {
         let position = self.core.position();
         if self.core.kind() == Kind::Single || !step("join_at_claimed") {
             return position;

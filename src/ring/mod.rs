@@ -5,6 +5,7 @@
 //! * [`cursor`], [`table`], [`group`]: how far each reader is, and so how far producers may go; [`join`]: how readers come and go meanwhile;
 //!   [`numbering`]: what positions are called outside.
 //! * [`sequencer`], [`single`], [`multi`]: who gets which sequences.
+//! * [`taps`], [`patience`]: readers that producers do not wait for, or only for so long.
 //! * [`barrier`]: how far a reader may go.
 //!
 //! **A hand-off.** A producer proves that every reader has passed what a slot held a lap ago (cursors, Acquire), writes the
@@ -25,11 +26,13 @@ pub(crate) mod join;
 pub(crate) mod lines;
 pub(crate) mod multi;
 pub(crate) mod numbering;
+mod patience;
 mod prefetch;
 pub(crate) mod sequencer;
 pub(crate) mod single;
 pub(crate) mod slots;
 pub(crate) mod table;
+mod taps;
 #[cfg(test)]
 mod tests;
 pub(crate) mod walk;

@@ -67,7 +67,7 @@ impl MultiSequencer {
                 behind: Some(index),
             });
         }
-        let Some(found) = core.table.refresh(head) else {
+        let Some(mut found) = core.table.refresh(head) else {
             return if short(self.limit) {
                 Err(Refused::Full { behind: None })
             } else {
@@ -76,6 +76,11 @@ impl MultiSequencer {
         };
         let spare = if step("multi_gate") { 0 } else { 1 };
         self.limit = self.limit.max(found.position + core.capacity() + spare);
+        if short(self.limit) && found.is_tap() {
+            self.behind = None;
+            found = core.make_way(head, least)?;
+            self.limit = self.limit.max(found.position + core.capacity());
+        }
         self.behind = found.cursor.filter(|_| short(self.limit));
         if short(self.limit) {
             return Err(Refused::Full {

@@ -5,6 +5,7 @@ use crate::ring::slots::{Events, WriteToken};
 use crate::ring::walk::IterMut;
 use crate::ring::{Core, Kind, Ring};
 use std::ops::Range;
+use std::time::Instant;
 
 /// Why nothing was claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,11 @@ pub(crate) enum Refused {
     /// There is no room. `behind`: the cursor that holds producers back; `None`: readers came or went meanwhile, look again.
     Full {
         behind: Option<usize>,
+    },
+    /// There is no room, since this tap holds it: until it goes on, or until then. `None`: as long as anybody waits.
+    Held {
+        tap: usize,
+        until: Option<Instant>,
     },
     Closed,
 }

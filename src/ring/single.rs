@@ -48,7 +48,7 @@ impl SingleSequencer {
                 behind: Some(index),
             });
         }
-        let Some(found) = core.table.refresh(next) else {
+        let Some(mut found) = core.table.refresh(next) else {
             let room = self.room(next);
             return if room < least {
                 Err(Refused::Full { behind: None })
@@ -58,7 +58,13 @@ impl SingleSequencer {
         };
         // the frontier of a group can step back; what was proven once stays true
         self.limit = self.limit.max(found.position + core.capacity());
-        let room = self.room(next);
+        let mut room = self.room(next);
+        if room < least && found.is_tap() {
+            self.behind = None;
+            found = core.make_way(next, least)?;
+            self.limit = self.limit.max(found.position + core.capacity());
+            room = self.room(next);
+        }
         if room < least {
             self.behind = found.cursor;
             return Err(Refused::Full {

@@ -11,10 +11,12 @@
 //! An entry may stand *beside*: others read it and wait for it, and producers go on without it. A journal has one that says how far its
 //! events are durable: it has copied them long before, and a slot may be used again while the device is still at work.
 
-use crate::ring::cursor::{Cursor, Snapshot};
+use crate::ring::cursor::{Cursor, Lag, Snapshot};
 use crate::ring::group::Group;
+use crate::ring::patience::Patience;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence, step};
 use std::sync::{Arc as PlainArc, OnceLock};
+use std::time::Duration;
 
 pub(crate) struct Table {
     /// Shared with the readers, so that each finds its own without a look into the table.
@@ -34,6 +36,8 @@ pub(crate) struct Entry {
     stopped: AtomicBool,
     /// It holds no producer back. For ever: such an entry is a graph's, which nobody else gets.
     beside: OnceLock<()>,
+    /// Of a tap that is evicted: how long it may hold producers back.
+    pub(crate) patience: Patience,
 }
 
 impl Entry {
@@ -82,6 +86,13 @@ pub(crate) struct Least {
     pub(crate) cursor: Option<(usize, Snapshot)>,
 }
 
+impl Least {
+    /// Whether it is a tap's.
+    pub(crate) fn is_tap(&self) -> bool {
+        self.cursor.is_some_and(|(_, word)| word.lag().is_some())
+    }
+}
+
 impl Table {
     pub(crate) fn new(entries: usize, joinable: bool) -> Self {
         let entry = |_| {
@@ -90,6 +101,7 @@ impl Table {
                 group: OnceLock::new(),
                 stopped: AtomicBool::new(false),
                 beside: OnceLock::new(),
+                patience: Patience::new(),
             })
         };
         Self {
@@ -115,6 +127,15 @@ impl Table {
         Some(index)
     }
 
+    /// Adds the cursor of a tap; `after`: how long it may hold producers back, if it is evicted then.
+    pub(crate) fn insert_tap(&self, position: u64, lag: Lag, after: Duration) -> Option<usize> {
+        let index = self.take()?;
+        self.entries[index].patience.begin(after);
+        self.entries[index].cursor.insert_tap(position, lag);
+        self.count(index);
+        Some(index)
+    }
+
     fn take(&self) -> Option<usize> {
         self.entries[..self.entries.len() - 1]
             .iter()
@@ -133,17 +154,21 @@ impl Table {
         if shared {
             entry.group.get_or_init(|| Box::new(Group::new(position)));
         }
-        // pairs: JOIN (refresh)
-        let count = || self.version.fetch_add(1, Ordering::AcqRel);
-        if !step("version_first") {
-            count(); // the mutant's place for it
+        if step("version_first") {
+            entry.cursor.insert(position);
+            self.count(index);
+        } else {
+            self.count(index); // the mutant's place for it
+            entry.cursor.insert(position);
         }
-        entry.cursor.insert(position);
+    }
+
+    /// A refresh reads the entry from now on.
+    fn count(&self, index: usize) {
         // pairs: JOIN (refresh)
         self.highest.fetch_max(index + 1, Ordering::AcqRel);
-        if step("version_first") {
-            count();
-        }
+        // pairs: JOIN (refresh)
+        self.version.fetch_add(1, Ordering::AcqRel);
     }
 
     #[inline]
@@ -151,7 +176,7 @@ impl Table {
         &self.entries[index]
     }
 
-    fn used(&self) -> &[PlainArc<Entry>] {
+    pub(super) fn used(&self) -> &[PlainArc<Entry>] {
         // pairs: JOIN (enter)
         &self.entries[..self.highest.load(Ordering::Acquire)]
     }
@@ -165,7 +190,11 @@ impl Table {
     pub(crate) fn refresh(&self, own: u64) -> Option<Least> {
         // pairs: JOIN (enter)
         let version = self.version.load(Ordering::Acquire);
-        let least = self.least(own);
+        let least = if step("taps_left_out") {
+            self.least_of(own, |_| true)
+        } else {
+            self.least(own)
+        };
         if self.joinable {
             fence("refresh_fence"); // pairs: JOIN-FENCE (Ring::join)
             // pairs: JOIN (enter)
@@ -177,8 +206,18 @@ impl Table {
         Some(least)
     }
 
-    /// The same without a promise about readers that come meanwhile: for statistics.
+    /// The same of stages alone, without a promise about readers that come meanwhile: what taps must be moved for, and for statistics.
     pub(crate) fn least(&self, own: u64) -> Least {
+        self.least_of(own, |word| word.lag().is_none())
+    }
+
+    /// The same with the taps that producers wait for.
+    pub(crate) fn holding(&self, own: u64) -> Least {
+        self.least_of(own, |word| word.lag() != Some(Lag::Moves))
+    }
+
+    #[inline(always)]
+    fn least_of(&self, own: u64, counts: impl Fn(Snapshot) -> bool) -> Least {
         let mut least = Least {
             position: own,
             cursor: None,
@@ -189,6 +228,7 @@ impl Table {
             }
             let snapshot = entry.snapshot();
             if !snapshot.is_retired()
+                && counts(snapshot)
                 && (snapshot.position() < least.position || least.cursor.is_none())
             {
                 least = Least {

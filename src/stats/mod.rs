@@ -1,8 +1,10 @@
 //! Snapshots of what a bus does, and a latency histogram.
 
 mod latency;
+mod taps;
 
 pub use latency::{Latency, LatencySummary};
+pub use taps::TapStats;
 
 use crate::ring::cursor::Counters;
 use crate::ring::{Core, Kind};
@@ -20,6 +22,8 @@ pub struct BusStats {
     pub position: u64,
     /// Each stage, in the order in which they were added, then each reader that joined and lives.
     pub stages: Vec<StageStats>,
+    /// Each tap that was added before the bus started, in that order; a tap tells its own too ([`Tap::stats`](crate::Tap::stats)).
+    pub taps: Vec<TapStats>,
     /// Each living producer.
     pub producers: Vec<ProducerStats>,
     /// Events that producers dropped because the ring was full, those that are gone included: see

@@ -278,12 +278,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
         self.check(runs);
         let after: Vec<usize> = self.parents().collect();
         if self.wait.parks() || runs == Runs::Task {
-            if after.is_empty() {
-                self.plan.signals.watch(Signal::PUBLISHED);
-            }
-            for (entry, _) in &self.upstream() {
-                self.plan.signals.watch(Signal::cursor(*entry));
-            }
+            self.watch_upstream();
         }
         if runs == Runs::Own && self.wait == Wait::BusySpin {
             self.plan.own_spinners += 1;
@@ -298,10 +293,22 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
             name: self.name.clone(),
             after,
             mutates,
+            is_tap: false,
         });
         plan.entries.push(entries.clone());
         plan.gates.push(entries.clone());
         (stage, entries)
+    }
+
+    /// Whoever reads here may sleep until something comes.
+    pub(super) fn watch_upstream(&self) {
+        let upstream = self.upstream();
+        if upstream.is_empty() {
+            self.plan.signals.watch(Signal::PUBLISHED);
+        }
+        for (entry, _) in &upstream {
+            self.plan.signals.watch(Signal::cursor(*entry));
+        }
     }
 
     pub(super) fn add_entry(&mut self, shared: bool) -> usize {
@@ -323,7 +330,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
     }
 
     /// Notes what is wrong with the stage by itself; `start()` tells it.
-    fn check(&mut self, runs: Runs) {
+    pub(super) fn check(&mut self, runs: Runs) {
         let name = self.name.as_str();
         let foreign = self
             .after

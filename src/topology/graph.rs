@@ -13,13 +13,14 @@ pub(crate) struct Node {
     pub(crate) after: Vec<usize>,
     /// Whether it edits events.
     pub(crate) mutates: bool,
+    /// It reads copies, and keeps no bus open.
+    pub(crate) is_tap: bool,
 }
 
 /// Checks a complete graph.
 pub(crate) fn check(nodes: &[Node]) -> Result<(), Error> {
-    if nodes.is_empty() {
-        let text =
-            "the topology has no stage, so nobody would read: add one with topology.stage(name)";
+    if nodes.iter().all(|node| node.is_tap) {
+        let text = "the topology has no stage (a tap is none), so nobody would read: add one with topology.stage(name)";
         return Err(Error::new(ErrorKind::NoStages, text));
     }
     for (index, node) in nodes.iter().enumerate() {
@@ -80,6 +81,7 @@ mod tests {
                 name: name.into(),
                 after: after.into(),
                 mutates,
+                is_tap: name.starts_with("tap"),
             })
             .collect();
         check(&nodes).map_err(|error| error.kind())
@@ -88,6 +90,7 @@ mod tests {
     #[test]
     fn names() {
         assert_eq!(kind(&[]), Err(ErrorKind::NoStages));
+        assert_eq!(kind(&[("tap", &[], false)]), Err(ErrorKind::NoStages));
         assert_eq!(kind(&[("", &[], false)]), Err(ErrorKind::InvalidConfig));
         assert_eq!(kind(&[("a\0b", &[], false)]), Err(ErrorKind::InvalidConfig));
         assert_eq!(
@@ -104,6 +107,8 @@ mod tests {
         assert_eq!(kind(&[("edit", &[], true), ("read", &[], false)]), race);
         assert_eq!(kind(&[("read", &[], false), ("edit", &[0], true)]), Ok(()));
         assert_eq!(kind(&[("a", &[], true), ("b", &[], true)]), race);
+        assert_eq!(kind(&[("edit", &[], true), ("tap", &[], false)]), race);
+        assert_eq!(kind(&[("edit", &[], true), ("tap", &[0], false)]), Ok(()));
         // a diamond with an editor at its end, beside it, and in one arm
         assert_eq!(
             kind(&[

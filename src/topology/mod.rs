@@ -6,6 +6,7 @@ mod graph;
 #[cfg(loom)]
 pub mod model_sink;
 mod start;
+mod tap;
 
 use crate::config::{BusConfig, Wait};
 use crate::error::Error;

@@ -79,12 +79,11 @@ impl<T: Send + 'static> Plan<T> {
     fn run(mut self, threads: Vec<JoinHandle<()>>, warnings: Vec<Error>) -> Bus<T> {
         self.started = true;
         self.ring.core.let_go();
-        let stages = self
-            .nodes
-            .iter()
-            .map(|node| node.name.clone())
-            .zip(self.entries.iter().cloned())
-            .collect();
+        let named = (self.nodes.iter().zip(&self.entries))
+            .map(|(node, entries)| (node.is_tap, (node.name.clone(), entries.clone())));
+        let (taps, stages) = named.partition::<Vec<_>, _>(|(is_tap, _)| *is_tap);
+        let [taps, stages] =
+            [taps, stages].map(|all| all.into_iter().map(|(_, one)| one).collect());
         let editors = (self.nodes.iter().zip(&self.entries))
             .filter(|(node, _)| node.mutates)
             .flat_map(|(node, entries)| {
@@ -102,7 +101,7 @@ impl<T: Send + 'static> Plan<T> {
             self.signals.clone(),
             self.roster.clone(),
             threads,
-            (stages, terms),
+            (stages, taps, terms),
             warnings,
             (self.durability.clone(), self.archive.take()),
         )

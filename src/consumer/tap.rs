@@ -1,0 +1,526 @@
+//! The end of a reader that owns copies, and may lag.
+//!
+//! What its cursor says, and who may change it, stands in [`taps`](crate::ring). A read looks how far it may go, begins to *read*
+//! by an exchange of the word that it looked from, copies at most [`CHUNK`] events, and clears the bit with the new position. Only then does any code of
+//! the user's run; but for `Clone`, which is why a chunk is small, and why the bit is cleared by a guard.
+
+use crate::config::OnLag;
+use crate::consumer::reader::{Reader, Station};
+use crate::error::{Ended, ReadDeadlineError, TryReadError};
+use crate::ring::barrier::{Readable, Stop};
+use crate::ring::cursor::{Lag, Snapshot};
+use crate::ring::slots::{ReadToken, Shared};
+use crate::sequence::SequenceRange;
+use crate::sync::step;
+use crate::wait::Waiter;
+use crate::wait::context::Inside;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// The most events that are copied while producers may have to wait.
+pub(crate) const CHUNK: u64 = 64;
+
+/// A reader that gets copies, and that producers do not wait for when it lags: [`OnLag`] says what happens to it then.
+///
+/// It suits a display, a log, a metric, a debugger: whatever may miss events sooner than slow the bus down. Nothing can come
+/// [`after`](crate::StageBuilder::after) it, and it keeps no bus open: when the last stage has ended it gets what was published, and ends.
+///
+/// **How long it can hold producers back.** A read copies at most 64 events, and only so long nobody may move the tap. A producer that needs the
+/// room meanwhile waits: for as long as 64 calls of `Clone` take, or as long as the system does not run the tap's thread in the midst of
+/// them. Between reads, and while a [`TapBatch`] lives, it holds nobody back but, under [`OnLag::Evict`], for the time given there.
+///
+/// A `Clone` that panics leaves the tap where it was: the next read tries the same events again.
+///
+/// ```
+/// use ringway::{BusConfig, OnLag, Topology};
+/// let config = BusConfig { capacity: 4, ..BusConfig::default() };
+/// let mut topology = Topology::single(config, String::new)?;
+/// topology.stage("work").handle(|_, _| {});
+/// let mut tap = topology.stage("display").tap(OnLag::Skip);
+/// let (bus, mut producer) = topology.start()?;
+/// for number in 0..10 {
+///     producer.publish(number.to_string())?; // waits for `work`, not for the tap
+/// }
+/// drop(producer);
+/// bus.shutdown()?;
+///
+/// let (mut seen, mut skipped) = (0, 0);
+/// while let Ok(batch) = tap.read() {
+///     skipped += batch.skipped();
+///     seen += batch.iter().filter(|text| !text.is_empty()).count() as u64;
+/// }
+/// assert_eq!(seen + skipped, 10);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The copies are made from `&T` on the tap's thread, while stages and other taps may have `&T` on theirs. So events must be [`Sync`], be
+/// their `Clone` ever so harmless in one thread alone:
+///
+/// ```compile_fail,E0277
+/// use ringway::{BusConfig, OnLag, Topology};
+/// use std::cell::RefCell;
+/// let mut topology = Topology::single(BusConfig::default(), || RefCell::new(0)).unwrap();
+/// let tap = topology.stage("tap").tap(OnLag::Skip);
+/// ```
+/// ```
+/// use ringway::{BusConfig, OnLag, Topology};
+/// use std::sync::Arc;
+/// let mut topology = Topology::single(BusConfig::default(), || Arc::new(0)).unwrap();
+/// let tap = topology.stage("tap").tap(OnLag::Skip);
+/// ```
+pub struct Tap<T> {
+    reader: Reader<T>,
+    waiter: Waiter,
+    name: Box<str>,
+    on_lag: OnLag,
+    /// What the last read copied.
+    copies: Vec<T>,
+    /// Where the next batch begins if the tap is not moved.
+    expected: u64,
+    /// The tap saw the clock of its patience run, as it says itself, when it was here.
+    held: (u64, u64),
+    ended: Option<Ended>,
+}
+
+/// What a look finds.
+enum Found {
+    /// So much may be read while the cursor is what it was.
+    Events(Snapshot, Readable),
+    /// A producer has ended the tap.
+    Evicted,
+}
+
+/// While it lives nobody moves the tap's cursor; then it stands at `to`.
+struct Reading<'t> {
+    station: &'t Station,
+    seen: Snapshot,
+    to: u64,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let cursor = &self.station.entry().cursor;
+        cursor.end_reading(self.seen, self.to);
+        if step("tap_clear_unnotified") {
+            self.station.notify(&cursor.counters);
+        }
+    }
+}
+
+impl<T> Tap<T> {
+    pub(crate) fn new(reader: Reader<T>, waiter: Waiter, name: &str, on_lag: OnLag) -> Self {
+        let expected = reader.entry().cursor.own_position();
+        Self {
+            reader,
+            waiter,
+            name: name.into(),
+            on_lag,
+            copies: Vec::new(),
+            expected,
+            held: (0, 0),
+            ended: None,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many published sequences are in front of it, as far as it has not been moved over them; those of a batch that it has read are
+    /// behind it.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.reader.lag(self.position())
+    }
+
+    /// How many sequences it has been moved over, all in all: what the batches said, and what the next one will say.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        let counted = self.reader.entry().cursor.counters.skipped.get();
+        counted + (self.position() - self.expected)
+    }
+
+    /// Whether nothing will come any more, and everything was read.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        let word = self.reader.entry().cursor.load();
+        self.ended.is_some() || word.is_retired() || self.reader.has_ended(word.position())
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.reader.entry().cursor.load().position()
+    }
+
+    pub(crate) fn reader(&self) -> &Reader<T> {
+        &self.reader
+    }
+
+    /// Looks without reading. A word that is retired was so by a producer: this end has noted what it did itself.
+    fn look(reader: &Reader<T>) -> Result<Found, Stop> {
+        let seen = reader.entry().cursor.load();
+        if seen.is_retired() {
+            return Ok(Found::Evicted);
+        }
+        let readable = reader.look(seen.position())?;
+        Ok(Found::Events(seen, readable))
+    }
+
+    /// Nothing will come any more: it need hold nobody back.
+    #[cold]
+    fn end(&mut self, ended: Ended) -> Ended {
+        self.retire();
+        self.ended.insert(ended).clone()
+    }
+
+    #[cold]
+    fn evicted(&mut self) -> Ended {
+        let after = match self.on_lag {
+            OnLag::Evict { after } => after,
+            OnLag::Skip => Duration::ZERO,
+        };
+        let lag = self.reader.lag(self.expected);
+        self.end(Ended::Evicted { lag, after })
+    }
+
+    fn retire(&self) {
+        self.reader.retire_tap();
+    }
+
+    /// A tap that makes its way has its patience measured anew.
+    fn note_progress(&mut self, start: u64) {
+        if !matches!(self.on_lag, OnLag::Evict { .. }) {
+            return;
+        }
+        let patience = &self.reader.entry().patience;
+        let since = patience.since();
+        if since != self.held.0 {
+            self.held = (since, start);
+        }
+        if since != 0 && self.expected - self.held.1 >= self.reader.ring().core.capacity() / 4 {
+            patience.stop();
+        }
+    }
+}
+
+impl<T: Clone + Sync> Tap<T> {
+    /// Copies what is there, at most 64 events; never waits.
+    ///
+    /// # Errors
+    /// [`TryReadError`].
+    ///
+    /// # Panics
+    /// When a `clone` does.
+    pub fn try_read(&mut self) -> Result<TapBatch<'_, T>, TryReadError> {
+        loop {
+            if let Some(ended) = &self.ended {
+                return Err(TryReadError::Ended(ended.clone()));
+            }
+            match Self::look(&self.reader) {
+                Ok(Found::Events(seen, readable)) => {
+                    if let Some((range, skipped)) = self.copy(seen, readable) {
+                        return Ok(self.batch(range, skipped));
+                    }
+                }
+                Ok(Found::Evicted) => return Err(TryReadError::Ended(self.evicted())),
+                Err(Stop::Empty(_)) => return Err(TryReadError::Empty),
+                Err(stop) => {
+                    let ended = self.reader.ended(stop);
+                    return Err(TryReadError::Ended(self.end(ended)));
+                }
+            }
+        }
+    }
+
+    /// Copies what is there, at most 64 events; waits for the first. Right behind producers it keeps a distance, as
+    /// [`Consumer::read`](crate::Consumer::read) does.
+    ///
+    /// # Errors
+    /// [`Ended`], once everything that it gets was read.
+    ///
+    /// # Panics
+    /// When a `clone` does.
+    pub fn read(&mut self) -> Result<TapBatch<'_, T>, Ended> {
+        self.reader
+            .keep_distance(|| self.reader.entry().cursor.own_position());
+        let (range, skipped) = self
+            .read_until(None)
+            .map_err(ReadDeadlineError::without_deadline)?;
+        Ok(self.batch(range, skipped))
+    }
+
+    /// [`read`](Self::read), waiting no longer than `deadline`.
+    ///
+    /// # Errors
+    /// [`ReadDeadlineError`].
+    ///
+    /// # Panics
+    /// When a `clone` does.
+    pub fn read_deadline(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<TapBatch<'_, T>, ReadDeadlineError> {
+        let (range, skipped) = self.read_until(Some(deadline))?;
+        Ok(self.batch(range, skipped))
+    }
+
+    /// [`read`](Self::read) for a task of any executor. Dropping the future before it is ready has taken nothing.
+    ///
+    /// # Errors
+    /// The future's output: [`Ended`], once everything that it gets was read.
+    ///
+    /// # Panics
+    /// The future does when a `clone` does.
+    pub fn read_async(&mut self) -> TapReadFuture<'_, T> {
+        TapReadFuture { tap: Some(self) }
+    }
+
+    fn read_until(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<(SequenceRange, u64), ReadDeadlineError> {
+        loop {
+            let found = match self.ended.clone() {
+                Some(ended) => return Err(ReadDeadlineError::Ended(ended)),
+                None => Self::look(&self.reader),
+            };
+            let found = match found {
+                Err(Stop::Empty(_)) => {
+                    let Self { reader, waiter, .. } = self;
+                    let counters = &reader.entry().cursor.counters;
+                    (reader.wait(waiter, deadline, counters, || Self::look(reader)))
+                        .ok_or(ReadDeadlineError::TimedOut)?
+                }
+                found => found,
+            };
+            if let Some(read) = self.settle(found).map_err(ReadDeadlineError::Ended)? {
+                return Ok(read);
+            }
+        }
+    }
+
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(SequenceRange, u64), Ended>> {
+        loop {
+            if let Some(ended) = &self.ended {
+                return Poll::Ready(Err(ended.clone()));
+            }
+            let Self { reader, waiter, .. } = self;
+            let counters = &reader.entry().cursor.counters;
+            let Poll::Ready(found) = reader.poll(waiter, context, counters, || Self::look(reader))
+            else {
+                return Poll::Pending;
+            };
+            if let Some(read) = self.settle(found).transpose() {
+                return Poll::Ready(read);
+            }
+        }
+    }
+
+    /// Copies what was found; `None`: the tap was moved meanwhile, look again.
+    fn settle(
+        &mut self,
+        found: Result<Found, Stop>,
+    ) -> Result<Option<(SequenceRange, u64)>, Ended> {
+        match found {
+            Ok(Found::Events(seen, readable)) => Ok(self.copy(seen, readable)),
+            Ok(Found::Evicted) => Err(self.evicted()),
+            Err(stop) => {
+                let ended = self.reader.ended(stop);
+                Err(self.end(ended))
+            }
+        }
+    }
+
+    /// Copies events, if the cursor is still what it was. Their sequences, and how many before them were skipped.
+    fn copy(&mut self, seen: Snapshot, readable: Readable) -> Option<(SequenceRange, u64)> {
+        let range = readable.range();
+        // before others may have to wait for it: what is freed and allocated here
+        self.copies.clear();
+        self.copies.reserve((range.end - range.start) as usize);
+        let station = self.reader.station();
+        let cursor = &station.entry().cursor;
+        if !cursor.begin_reading(seen) {
+            return None;
+        }
+        let mut reading = Reading {
+            station,
+            seen,
+            to: range.start,
+        };
+        let ring = self.reader.ring();
+        {
+            // a copy that waits for room in this very ring would wait for itself
+            let _inside = Inside::enter(ring.core.id());
+            // SAFETY: the barrier saw every sequence of the range published, or passed by the only producer or every upstream stage
+            // (Acquire), from a cursor that stood at its start. The exchange has found the cursor still there, so no producer has
+            // got a slot of the range since: its claims are below the least of all cursors, this one included, plus the capacity,
+            // and it moves this one only by an exchange of a word without the bit. That stays until `reading` ends, which the
+            // token does not outlive. Every stage that edits comes before this tap (`topology::graph`), so the others only look.
+            let token = unsafe {
+                ReadToken::<T, Shared>::mint(&ring.slots, range.clone(), ring.core.has_gaps())
+            };
+            self.copies.extend(token.iter().cloned());
+        }
+        reading.to = range.end;
+        drop(reading);
+        let skipped = range.start - self.expected;
+        cursor.counters.skipped.add(skipped);
+        cursor.counters.count_batch(self.copies.len() as u64);
+        self.expected = range.end;
+        self.note_progress(range.start);
+        Some((self.reader.station().numbering().range(range), skipped))
+    }
+
+    fn batch(&mut self, sequences: SequenceRange, skipped: u64) -> TapBatch<'_, T> {
+        TapBatch {
+            copies: &mut self.copies,
+            sequences,
+            skipped,
+        }
+    }
+}
+
+impl<T> Drop for Tap<T> {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            self.retire();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Tap<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tap")
+            .field("name", &self.name)
+            .field("on_lag", &self.on_lag)
+            .field("lag", &self.lag())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Copies of consecutive events, and how many were skipped before them. It holds no producer back: keep it as long as you like.
+///
+/// Copies are dropped with it, but for those that were taken out: [`drain`](Self::drain), [`into_vec`](Self::into_vec).
+#[must_use = "copies are dropped with their batch"]
+pub struct TapBatch<'t, T> {
+    copies: &'t mut Vec<T>,
+    sequences: SequenceRange,
+    skipped: u64,
+}
+
+impl<T> TapBatch<'_, T> {
+    /// How many sequences between the batch before and this one the tap was moved over, because it lagged; those that producers abandoned
+    /// count too.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// How many copies there are; fewer than sequences where producers abandoned some, or where copies were taken out.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.copies.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.copies.is_empty()
+    }
+
+    /// The sequences that it covers.
+    #[must_use]
+    pub fn sequences(&self) -> SequenceRange {
+        self.sequences.clone()
+    }
+
+    /// The copies, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.copies.iter()
+    }
+
+    /// Takes the copies out, in order; what the iterator has not yielded is dropped with it. The tap uses the memory again.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, T> {
+        self.copies.drain(..)
+    }
+
+    /// The copies, and the memory they are in: the next read allocates anew.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<T> {
+        std::mem::take(self.copies)
+    }
+}
+
+impl<T> Drop for TapBatch<'_, T> {
+    fn drop(&mut self) {
+        self.copies.clear();
+    }
+}
+
+impl<'b, T> IntoIterator for &'b TapBatch<'_, T> {
+    type Item = &'b T;
+    type IntoIter = std::slice::Iter<'b, T>;
+
+    fn into_iter(self) -> std::slice::Iter<'b, T> {
+        self.iter()
+    }
+}
+
+impl<T> fmt::Debug for TapBatch<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TapBatch")
+            .field("sequences", &self.sequences)
+            .field("len", &self.len())
+            .field("skipped", &self.skipped)
+            .finish()
+    }
+}
+
+/// A read that waits for events: see [`Tap::read_async`].
+#[derive(Debug)]
+#[must_use = "a future does nothing unless it is polled"]
+pub struct TapReadFuture<'t, T> {
+    /// Taken when the future is ready.
+    tap: Option<&'t mut Tap<T>>,
+}
+
+impl<'t, T: Clone + Sync> Future for TapReadFuture<'t, T> {
+    type Output = Result<TapBatch<'t, T>, Ended>;
+
+    /// # Panics
+    /// When a `clone` does, and when polled after it was ready.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let tap = self.tap.take().expect("polled after it was ready");
+        match tap.poll_read(context) {
+            Poll::Pending => {
+                self.tap = Some(tap);
+                Poll::Pending
+            }
+            Poll::Ready(read) => {
+                Poll::Ready(read.map(|(range, skipped)| tap.batch(range, skipped)))
+            }
+        }
+    }
+}
+
+impl<T> Drop for TapReadFuture<'_, T> {
+    fn drop(&mut self) {
+        if let Some(tap) = &self.tap {
+            tap.waiter.disarm();
+        }
+    }
+}
+
+/// What the ring is told of a tap.
+pub(crate) fn lag_of(on_lag: OnLag) -> (Lag, Duration) {
+    match on_lag {
+        OnLag::Skip => (Lag::Moves, Duration::ZERO),
+        OnLag::Evict { after } => (Lag::Evicts, after),
+    }
+}

@@ -1,0 +1,117 @@
+//! Taps: readers that copy events, and that producers wait for no longer than a copy takes.
+//!
+//! A tap's cursor counts among those that producers look at, as a stage's does: events at or above it are not overwritten. But the word is
+//! *idle* or *reading*, and an idle one may be changed by others:
+//!
+//! * **The tap** looks how far it may read, exchanges the word it saw for the same with the *reading* bit, copies a chunk, and stores the new
+//!   position without the bit (Release), also when a copy panics. When the exchange fails somebody has moved the cursor: it looks
+//!   again. When it succeeds nobody had since the look, so what was found is still there.
+//! * **A producer** that needs the room exchanges an idle word for a position further on. When that succeeds the tap has not begun to
+//!   read: its own exchange will fail. When it fails, or the bit is set, the tap is reading: the producer's claim is refused, and
+//!   it waits for the bit to be cleared as it would for a stage.
+//!
+//! So for each event there is one moment, in the order of changes of one word, at which either the tap is sure of it or the producer. What the
+//! tap read happens before the cleared bit is seen (CURSOR), as with any reader.
+//!
+//! **How far.** To what the claim needs and a quarter of the ring more, so that a tap which lags is moved once in a quarter of a lap; never past
+//! the claim position that the producer has read: no cursor exceeds it. Only if every stage leaves the room: where a stage is in the
+//! way too the producer waits for that one, and taps keep what they have. Everything that a moved tap's slots held a lap ago was published
+//! then: stages have passed what the claim needs, and the tap is moved less than a lap further.
+//!
+//! **Who is woken.** A producer sleeps on a tap's word only while the bit is set, or, where the tap is evicted, until its time is up. Whoever
+//! clears the bit looks for sleepers. A move or an eviction lets only producers go on that do not sleep on it, or are awake by themselves.
+
+use crate::ring::cursor::{Lag, POSITION};
+use crate::ring::patience::Due;
+use crate::ring::sequencer::Refused;
+use crate::ring::table::{Entry, Least};
+use crate::ring::{Core, Ring};
+use crate::sync::{fence, step};
+use std::time::Duration;
+
+/// How often a producer tries to change a word in one look, while others change it.
+const TRIES: usize = 2;
+
+impl<T> Ring<T> {
+    /// Adds a tap to a ring that runs, by the protocol of every reader that [joins](super::join); `None` when the table is full. It does not
+    /// count: nothing that readers prove rests on a tap. The caller wakes whoever waits for it.
+    pub(crate) fn join_tap(&self, lag: Lag, after: Duration) -> Option<usize> {
+        let core = &self.core;
+        debug_assert!(core.table.is_joinable(), "a refresh would not see it");
+        let first = self.published_from(0);
+        let index = core.table.insert_tap(first, lag, after)?;
+        fence("join_fence"); // pairs: JOIN-FENCE (Table::refresh)
+        let cursor = &core.table.entry(index).cursor;
+        // producers may have moved it on already, or ended it: what is further stays
+        if step("tap_join_unrepeated") {
+            cursor.raise_tap(self.published_from(first), lag);
+        }
+        Some(index)
+    }
+}
+
+impl Core {
+    /// Adds a tap at the position where producers are; as [`add_reader`](Core::add_reader), but nobody counts it: it keeps no bus open.
+    pub(crate) fn add_tap(&self, lag: Lag, after: Duration) -> (usize, bool) {
+        match self.table.insert_tap(self.position(), lag, after) {
+            Some(index) => (index, true),
+            None => (self.table.insert_beyond(self.position(), false), false),
+        }
+    }
+
+    /// There is no room for `least` events at `own`, and a tap has the least cursor: moves idle taps out of the way, if that helps. What is least then.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn make_way(&self, own: u64, least: u64) -> Result<Least, Refused> {
+        let need = own + least - self.capacity();
+        let stages = self.table.least(own);
+        match stages.cursor {
+            // nobody is left to read: the ring is closed
+            None => return Err(Refused::Full { behind: None }),
+            Some((index, _)) if stages.position < need => {
+                return Err(Refused::Full {
+                    behind: Some(index),
+                });
+            }
+            Some(_) => {}
+        }
+        let to = (need + self.capacity() / 4).min(own);
+        debug_assert!(need <= to && to <= POSITION);
+        for (index, entry) in self.table.used().iter().enumerate() {
+            give_way(index, entry, need, to)?;
+        }
+        // the frontier of a group can step back, and readers come: then another look will tell
+        (self.table.refresh(own))
+            .filter(|found| found.position >= need)
+            .ok_or(Refused::Full { behind: None })
+    }
+}
+
+/// If this is a tap that stands below `need`: moves it to `to`, or ends it.
+fn give_way(index: usize, entry: &Entry, need: u64, to: u64) -> Result<(), Refused> {
+    let cursor = &entry.cursor;
+    for _ in 0..TRIES {
+        let seen = cursor.load();
+        let Some(lag) = seen.lag().filter(|_| seen.position() < need) else {
+            return Ok(());
+        };
+        let due = match lag {
+            Lag::Moves => Due::Now,
+            Lag::Evicts => entry.patience.due(),
+        };
+        if seen.is_reading() && step("tap_bit_ignored") {
+            return Err(Refused::Full {
+                behind: Some(index),
+            });
+        }
+        let changed = match (lag, due) {
+            (_, Due::At(until)) => return Err(Refused::Held { tap: index, until }),
+            (Lag::Moves, Due::Now) => cursor.move_tap(seen, to),
+            (Lag::Evicts, Due::Now) => cursor.end_tap(seen),
+        };
+        if changed {
+            return Ok(());
+        }
+    }
+    Err(Refused::Full { behind: None })
+}
