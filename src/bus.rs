@@ -7,6 +7,7 @@ pub(crate) use subscribe::Terms;
 use crate::consumer::LateReaders;
 use crate::error::{Error, ErrorKind};
 use crate::journal::replay::{Archive, Replay};
+use crate::pressure::{PressureReport, Watch};
 use crate::ring::cursor::Counters;
 use crate::ring::{Kind, Ring};
 use crate::sequence::Sequence;
@@ -15,6 +16,7 @@ use crate::stats::{BusStats, ProducerStats, StageStats};
 use crate::sync::{Arc, thread_number};
 use crate::wait::context::is_inside;
 use crate::wait::durability::Durability;
+use crate::wait::pace::Pace;
 use crate::wait::signal::Signals;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -34,6 +36,8 @@ type NamedStages = Vec<(String, Box<[usize]>)>;
 /// A multi-producer bus closes at once: a publish that answered `Ok` is delivered to every stage that still lives, later ones answer
 /// `Closed`. A single-producer bus closes when its producer takes notice: at its next call, or its drop.
 pub struct Bus<T> {
+    /// Who watches it; the first field, so that it lets go of the ring while the bus still has it.
+    watch: Option<Watch>,
     ring: Arc<Ring<T>>,
     signals: Arc<Signals>,
     roster: std::sync::Arc<Roster>,
@@ -47,6 +51,8 @@ pub struct Bus<T> {
     durability: Option<Durability>,
     /// What its journal holds.
     archive: Option<Archive<T>>,
+    /// The topology that its stages are of, and what each of them is called and keeps to.
+    paces: (u64, Vec<(String, Option<Arc<Pace>>)>),
 }
 
 impl<T: Send + 'static> Bus<T> {
@@ -60,6 +66,7 @@ impl<T: Send + 'static> Bus<T> {
         (durability, archive): (Option<Durability>, Option<Archive<T>>),
     ) -> Self {
         Self {
+            watch: None,
             ring,
             signals,
             roster,
@@ -70,7 +77,25 @@ impl<T: Send + 'static> Bus<T> {
             warnings,
             durability,
             archive,
+            paces: (0, Vec::new()),
         }
+    }
+
+    pub(crate) fn with_paces(
+        mut self,
+        topology: u64,
+        paces: Vec<(String, Option<Arc<Pace>>)>,
+    ) -> Self {
+        self.paces = (topology, paces);
+        self
+    }
+
+    pub(crate) fn paces(&self) -> (u64, &[(String, Option<Arc<Pace>>)]) {
+        (self.paces.0, &self.paces.1)
+    }
+
+    pub(crate) fn watch_by(&mut self, watch: Option<Watch>) {
+        self.watch = watch;
     }
 
     /// How many events the ring holds: the configured capacity, rounded up to a power of two.
@@ -109,6 +134,13 @@ impl<T: Send + 'static> Bus<T> {
             dropped: core.dropped(),
             position: core.numbering().sequence(core.position()).get(),
         }
+    }
+
+    /// How full the ring was, and which stage kept it so, when the thread that [watches](crate::BusConfig::pressure) last looked: at most 10 ms
+    /// ago, if it got a core and no callback keeps it. `None`: nobody watches. Costs the bus nothing.
+    #[must_use]
+    pub fn pressure(&self) -> Option<PressureReport> {
+        self.watch.as_ref().map(Watch::report)
     }
 
     /// How far its journal is, if it has one; and waiting for it.
