@@ -46,7 +46,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     topology.stage("upload").smooth(RATE).handle({
         let counts = counts.clone();
         move |number: &u64, _| {
-            assert_eq!(*number, expected, "nothing is lost, and nothing comes twice");
+            assert_eq!(
+                *number, expected,
+                "nothing is lost, and nothing comes twice"
+            );
             expected += 1;
             counts.uploaded.store(expected, Ordering::Relaxed);
         }
@@ -67,7 +70,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(uploaded, BURSTS * BURST);
     let due = RATE.rate_per_second as f64 * took.as_secs_f64() + f64::from(RATE.burst_max);
     assert!(uploaded as f64 <= due, "faster than allowed");
-    println!("uploaded {uploaded} in {:.2} s, in order", took.as_secs_f64());
+    println!(
+        "uploaded {uploaded} in {:.2} s, in order",
+        took.as_secs_f64()
+    );
     Ok(())
 }
 
@@ -105,7 +111,7 @@ fn watch(counts: &Counts) {
             (come - published) as f64 / seconds,
             (out - uploaded) as f64 / seconds,
             come - out,
-            "#".repeat(((out - uploaded) / 10) as usize)
+            "#".repeat(((out - uploaded) as f64 / seconds / 100.0) as usize)
         );
         (published, uploaded) = (come, out);
     }

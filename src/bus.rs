@@ -16,7 +16,7 @@ use crate::stats::{BusStats, ProducerStats, StageStats};
 use crate::sync::{Arc, thread_number};
 use crate::wait::context::is_inside;
 use crate::wait::durability::Durability;
-use crate::wait::pace::Pace;
+use crate::wait::pace::Paces;
 use crate::wait::signal::Signals;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -51,8 +51,8 @@ pub struct Bus<T> {
     durability: Option<Durability>,
     /// What its journal holds.
     archive: Option<Archive<T>>,
-    /// The topology that its stages are of, and what each of them is called and keeps to.
-    paces: (u64, Vec<(String, Option<Arc<Pace>>)>),
+    /// How fast its stages may go.
+    paces: Paces,
 }
 
 impl<T: Send + 'static> Bus<T> {
@@ -77,21 +77,17 @@ impl<T: Send + 'static> Bus<T> {
             warnings,
             durability,
             archive,
-            paces: (0, Vec::new()),
+            paces: Paces::default(),
         }
     }
 
-    pub(crate) fn with_paces(
-        mut self,
-        topology: u64,
-        paces: Vec<(String, Option<Arc<Pace>>)>,
-    ) -> Self {
-        self.paces = (topology, paces);
+    pub(crate) fn with_paces(mut self, paces: Paces) -> Self {
+        self.paces = paces;
         self
     }
 
-    pub(crate) fn paces(&self) -> (u64, &[(String, Option<Arc<Pace>>)]) {
-        (self.paces.0, &self.paces.1)
+    pub(crate) fn paces(&self) -> &Paces {
+        &self.paces
     }
 
     pub(crate) fn watch_by(&mut self, watch: Option<Watch>) {

@@ -16,7 +16,7 @@ const PORTION_NANOS: u128 = 250_000;
 pub(crate) struct Pacer {
     rate: u64,
     burst: u64,
-    /// What was there at `at`, in billionths of a token; at most `burst` tokens.
+    /// What was there at `at`, in billionths of a token; at most `burst` tokens whenever it is asked.
     level: u128,
     /// The latest time that it was told.
     at: u64,
@@ -38,7 +38,6 @@ impl Pacer {
     pub(crate) fn change(&mut self, smoothing: Smoothing, now: u64) {
         self.advance(now);
         (self.rate, self.burst) = parts(smoothing);
-        self.level = self.level.min(self.full());
     }
 
     /// How many tokens there are.
@@ -278,6 +277,8 @@ mod tests {
         pacer.change(smoothing(u64::MAX, u32::MAX), 0);
         assert_eq!(pacer.available(u64::MAX), 0);
 
+        let mut fast = drained(u64::MAX, u32::MAX, 0);
+        assert_eq!(fast.available(u64::MAX), u64::from(u32::MAX));
         let mut slow = drained(1, u32::MAX, 0);
         assert_eq!(
             slow.available(u64::MAX),

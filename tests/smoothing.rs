@@ -50,12 +50,14 @@ fn run(
 ) {
     limited(move || {
         let (started, seen) = (Instant::now(), Log::new());
-        let mut topology = Topology::single(waiting(64, wait), || 0).unwrap();
+        let mut topology = Topology::single(waiting(64, wait), || 0).expect("it is right");
         end(topology.stage("smooth").smooth(smoothing), seen.clone());
-        let (bus, mut producer) = topology.start().unwrap();
-        producer.publish_batch(numbers(0..count)).unwrap();
+        let (bus, mut producer) = topology.start().expect("it is right");
+        producer
+            .publish_batch(numbers(0..count))
+            .expect("it is right");
         drop(producer);
-        bus.shutdown().unwrap(); // a closed bus drains at the rate
+        bus.shutdown().expect("it is right"); // a closed bus drains at the rate
         check(&seen, count as u64, started, smoothing);
     });
 }
@@ -165,14 +167,14 @@ fn counting(
 ) {
     limited(move || {
         let count = Arc::new(AtomicU64::new(0));
-        let mut topology = Topology::single(config, || 0).unwrap();
+        let mut topology = Topology::single(config, || 0).expect("it is right");
         let stage = topology.stage("slow").smooth(SLOWEST).handle({
             let count = count.clone();
             move |_, _| {
                 count.fetch_add(1, Ordering::SeqCst);
             }
         });
-        let (bus, producer) = topology.start().unwrap();
+        let (bus, producer) = topology.start().expect("it is right");
         body(bus, producer, stage, count);
     });
 }
@@ -301,9 +303,9 @@ fn a_handler_that_fails_is_treated_as_in_any_other_stage() {
 
 /// The error that `start()` answers.
 fn refused(build: impl FnOnce(&mut Topology<u64, ringway::Single>)) -> String {
-    let mut topology = Topology::single(config(64), || 0).unwrap();
+    let mut topology = Topology::single(config(64), || 0).expect("it is right");
     build(&mut topology);
-    let error = topology.start().map(drop).unwrap_err();
+    let error = topology.start().map(drop).expect_err("it is refused");
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
     assert_eq!(error.stage(), Some("slow"));
     error.to_string()

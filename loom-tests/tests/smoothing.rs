@@ -77,7 +77,12 @@ fn change() {
         };
         let slow = topology.stage("slow").smooth(SLOW).handle(handler);
         let (bus, producer, threads) = start_managed(topology, &[1, 2]);
-        bus.set_smoothing(slow, SLOW).unwrap();
+        // room for two, in case that the first one has not taken its token yet
+        let change = Smoothing {
+            burst_max: 2,
+            ..SLOW
+        };
+        bus.set_smoothing(slow, change).unwrap();
         handled.wait();
         saw_stage(&bus);
         drop(producer);

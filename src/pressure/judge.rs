@@ -270,6 +270,8 @@ mod tests {
         assert_eq!(named(100, &diamond(100, 99, 20, 20)), Some("right"));
         assert_eq!(named(100, &diamond(100, 20, 99, 19)), Some("left"));
         assert_eq!(named(100, &diamond(20, 20, 20, 20)), Some("top"));
+        // what follows the slower arm is a little behind it, and far behind the other one
+        assert_eq!(named(90, &diamond(90, 89, 20, 10)), Some("right"));
         assert_eq!(named(100, &diamond(100, 99, 99, 20)), Some("bottom"));
     }
 

@@ -98,12 +98,12 @@ impl<T: Send + 'static> Bus<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_smoothing(&self, stage: Stage, smoothing: Smoothing) -> Result<(), Error> {
-        let (topology, paces) = self.paces();
-        if stage.topology != topology {
+        let paces = self.paces();
+        if stage.topology != paces.topology {
             let text = "the stage is one of another topology: use a token of the one that this bus was started from";
             return Err(Error::new(ErrorKind::ForeignStage, text));
         }
-        let (name, pace) = &paces[stage.index];
+        let (name, pace) = &paces.stages[stage.index];
         let Some(pace) = pace else {
             let text = format!(
                 "stage `{name}` keeps no rate that could be changed: build it with .smooth(..)"

@@ -10,6 +10,7 @@ use crate::pressure::{GraphGauge, Watch, Watched};
 use crate::producer::{Producer, ProducerKind};
 use crate::stage::Roster;
 use crate::topology::{Plan, Topology, graph};
+use crate::wait::pace::Paces;
 use crate::wait::signal::Signal;
 use std::sync::{Arc, mpsc};
 use std::thread::{Builder, JoinHandle};
@@ -127,7 +128,10 @@ impl<T: Send + 'static> Plan<T> {
             editors,
         };
         let names = self.nodes.iter().map(|node| node.name.clone());
-        let paces = names.zip(std::mem::take(&mut self.paces)).collect();
+        let paces = Paces {
+            topology: self.id,
+            stages: names.zip(std::mem::take(&mut self.paces)).collect(),
+        };
         Bus::new(
             self.ring.clone(),
             self.signals.clone(),
@@ -137,7 +141,7 @@ impl<T: Send + 'static> Plan<T> {
             warnings,
             (self.durability.clone(), self.archive.take()),
         )
-        .with_paces(self.id, paces)
+        .with_paces(paces)
     }
 
     /// Whether the threads fit the machine; what does not and is not refused, as warnings.

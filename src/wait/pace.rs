@@ -29,6 +29,15 @@ pub(crate) struct Pace {
     origin: Instant,
 }
 
+/// What the stages of a topology keep to, in the order in which they were added.
+#[derive(Default)]
+pub(crate) struct Paces {
+    /// Tells it from other topologies.
+    pub(crate) topology: u64,
+    /// Each stage's name, and its pace if it is smoothed.
+    pub(crate) stages: Vec<(String, Option<Arc<Pace>>)>,
+}
+
 struct Bucket {
     pacer: Pacer,
     /// Every position below is paid for.
