@@ -175,28 +175,33 @@ fn it_ends_with_a_topology_that_does_not_start() {
 }
 
 #[test]
-fn a_callback_that_does_not_return_delays_nobody() {
+fn a_callback_that_does_not_return_delays_nobody_and_keeps_nothing_alive() {
     limited(|| {
-        let mut topology = Topology::single(watched(8, LATE), || 0).unwrap();
+        let census = Census::default();
+        let made = census.clone();
+        let mut topology = Topology::single(watched(8, LATE), move || made.event(0)).unwrap();
         let (_, mut reader) = topology.stage("slow").consumer();
         let (enter, entered) = mpsc::channel();
         let (leave, left) = mpsc::channel::<()>();
         topology.on_pressure(move |_| {
-            let _ = enter.send(());
-            let _ = left.recv();
+            let _ = enter.send(()); // the test may be over
+            let _ = left.recv(); // until it is
         });
         let (bus, mut producer) = topology.start().unwrap();
-        producer.publish_batch(numbers(0..8)).unwrap();
+        let mut fill = || {
+            for number in 0..8 {
+                producer.publish(census.event(number)).unwrap();
+            }
+        };
+        fill();
         entered.recv().unwrap();
         drop(reader.read().unwrap());
-        producer.publish_batch(numbers(0..8)).unwrap();
-        assert_eq!(
-            bus.pressure().unwrap().level,
-            PressureLevel::High,
-            "nobody looks meanwhile"
-        );
+        fill();
+        let level = bus.pressure().unwrap().level;
+        assert_eq!(level, PressureLevel::High, "nobody looks meanwhile");
         drop((producer, reader));
         bus.shutdown().unwrap();
+        assert_eq!(census.living(), 0, "and nobody has the ring");
         drop(leave);
     });
 }
