@@ -8,6 +8,7 @@ pub(crate) use subscribe::Terms;
 use crate::consumer::LateReaders;
 use crate::error::{Error, ErrorKind};
 use crate::journal::replay::{Archive, Replay};
+use crate::pressure::{PressureReport, Watch};
 use crate::ring::cursor::Counters;
 use crate::ring::{Kind, Ring};
 use crate::sequence::Sequence;
@@ -16,6 +17,7 @@ use crate::stats::{BusStats, ProducerStats, StageStats, TapStats};
 use crate::sync::{Arc, thread_number};
 use crate::wait::context::is_inside;
 use crate::wait::durability::Durability;
+use crate::wait::pace::Paces;
 use crate::wait::signal::Signals;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -35,6 +37,8 @@ type NamedStages = Vec<(String, Box<[usize]>)>;
 /// A multi-producer bus closes at once: a publish that answered `Ok` is delivered to every stage that still lives, later ones answer
 /// `Closed`. A single-producer bus closes when its producer takes notice: at its next call, or its drop.
 pub struct Bus<T> {
+    /// Who watches it; the first field, so that it lets go of the ring while the bus still has it.
+    watch: Option<Watch>,
     ring: Arc<Ring<T>>,
     signals: Arc<Signals>,
     roster: std::sync::Arc<Roster>,
@@ -50,6 +54,8 @@ pub struct Bus<T> {
     durability: Option<Durability>,
     /// What its journal holds.
     archive: Option<Archive<T>>,
+    /// How fast its stages may go.
+    paces: Paces,
 }
 
 impl<T: Send + 'static> Bus<T> {
@@ -63,6 +69,7 @@ impl<T: Send + 'static> Bus<T> {
         (durability, archive): (Option<Durability>, Option<Archive<T>>),
     ) -> Self {
         Self {
+            watch: None,
             ring,
             signals,
             roster,
@@ -74,7 +81,21 @@ impl<T: Send + 'static> Bus<T> {
             warnings,
             durability,
             archive,
+            paces: Paces::default(),
         }
+    }
+
+    pub(crate) fn with_paces(mut self, paces: Paces) -> Self {
+        self.paces = paces;
+        self
+    }
+
+    pub(crate) fn paces(&self) -> &Paces {
+        &self.paces
+    }
+
+    pub(crate) fn watch_by(&mut self, watch: Option<Watch>) {
+        self.watch = watch;
     }
 
     /// How many events the ring holds: the configured capacity, rounded up to a power of two.
@@ -117,6 +138,13 @@ impl<T: Send + 'static> Bus<T> {
             dropped: core.dropped(),
             position: core.numbering().sequence(core.position()).get(),
         }
+    }
+
+    /// How full the ring was, and which stage kept it so, when the thread that [watches](crate::BusConfig::pressure) last looked: at most 10 ms
+    /// ago, if it got a core and no callback keeps it. `None`: nobody watches. Costs the bus nothing.
+    #[must_use]
+    pub fn pressure(&self) -> Option<PressureReport> {
+        self.watch.as_ref().map(Watch::report)
     }
 
     /// How far its journal is, if it has one; and waiting for it.

@@ -55,6 +55,8 @@
 //! | what was recorded: before the start, while it runs, from another process | [`Journal::replay`], [`Bus::replay`], [`JournalReader`] |
 //! | where consumers go on after a restart | [`PositionStore`] |
 //! | see how it does | [`Bus::stats`], [`Latency`] |
+//! | a stage that goes no faster than a rate, as what comes after it wants it | [`.smooth(..)`](StageBuilder::smooth), [`Bus::set_smoothing`] |
+//! | be told when the ring fills up, and which stage keeps it full | [`BusConfig::pressure`], [`Topology::on_pressure`], [`Bus::pressure`] |
 //!
 //! # An example
 //!
@@ -139,12 +141,14 @@
 //! | 10 | `topology` | the builder; `graph`: the rules for a whole graph, pure; `start`: threads and their places |
 //! | 9 | `bus` | a running bus: watch, close, halt, join |
 //! | 8 | `recorder` | the stage of a journal: from the ring into its files |
+//! | 8 | `pressure` | the thread that watches the ring; `judge`: what it makes of what it sees, pure |
 //! | 7 | `stage` | `handler`: what a stage's thread does with a batch; `thread`: its loop, and what follows a failure |
 //! | 6 | `stats` | snapshots; `latency`: a histogram |
 //! | 5 | `producer`, `consumer` | the two ends: verbs, `claim`, `batch`, `worker`, and `future` for tasks |
 //! | 4 | `ring` | *how far* each end may go: `sequencer`, `single`, `multi`, `barrier`, `group`, `table` |
-//! | 4 | `wait` | *what to do meanwhile*: strategies; `signal`: sleepers and who wakes them; `context`: threads that would wait for themselves; `durability`: how far a journal is |
+//! | 4 | `wait` | *what to do meanwhile*: strategies; `signal`: sleepers and who wakes them; `context`: threads that would wait for themselves; `durability`: how far a journal is; `pace`: how fast a smoothed stage may go |
 //! | 3 | `ring::lines`, `ring::prefetch`, `ring::slots`, `ring::walk`, `ring::cursor` | where events lie; events with the marks that publish them; iterators; positions |
+//! | 3 | `pacer` | the token bucket of a smoothed stage, pure |
 //! | 3 | `affinity` | which cores there are, and pinning to them |
 //! | 2 | `config` | plain values, checked, never corrected |
 //! | 1 | `error`, `registry` | one small enum a verb; entries that are taken and given back without a lock |
@@ -173,6 +177,8 @@ mod doctests;
 mod error;
 mod journal;
 mod lanes;
+mod pacer;
+mod pressure;
 mod producer;
 mod recorder;
 mod registry;
@@ -187,8 +193,8 @@ mod wait;
 pub use affinity::{cores, pin_current_thread, usable_cores};
 pub use bus::Bus;
 pub use config::{
-    BusConfig, JournalConfig, OnJournalError, OnLag, OnPanic, Placement, RecoveryMode, Retention,
-    SubscribeConfig, SyncPolicy, Wait,
+    BusConfig, JournalConfig, OnJournalError, OnLag, OnPanic, Placement, Pressure, RecoveryMode,
+    Retention, Smoothing, SubscribeConfig, SyncPolicy, Wait,
 };
 pub use consumer::{
     AsyncConsumer, Batch, Consumer, Drain, ReadFuture, Tap, TapBatch, TapReadFuture, Worker,
@@ -209,6 +215,7 @@ pub use journal::reader::{JournalReader, Tail};
 pub use journal::recovery::{Cut, Recovery};
 pub use journal::replay::{Record, Replay};
 pub use lanes::{LaneConsumer, LaneProducer, LaneReadFuture, lanes, lanes_with};
+pub use pressure::{PressureLevel, PressureReport};
 pub use producer::{Claim, Multi, Producer, ProducerKind, PublishFuture, Single};
 pub use ring::slots::{Access, Exclusive, Shared};
 pub use ring::walk::{Iter, IterMut};

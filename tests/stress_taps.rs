@@ -59,7 +59,7 @@ impl Clone for Event {
             resume_unwind(Box::new(ON_PURPOSE));
         }
         let shared = self.shared.clone();
-        if shared.1 % 5 == 0 {
+        if shared.1.is_multiple_of(5) {
             thread::yield_now(); // time for somebody to overwrite the rest
         }
         Self {

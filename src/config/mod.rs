@@ -1,10 +1,14 @@
 //! Plain config structs: public fields, `Default`, presets, one `validate()` that never corrects silently.
 
+mod flow;
 mod journal;
 
+pub use flow::{Pressure, Smoothing};
 pub use journal::{JournalConfig, OnJournalError, RecoveryMode, Retention, SyncPolicy};
 
 use crate::error::{Error, ErrorKind};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The most slots a ring may have: 2^31, which every `usize` can hold.
@@ -163,6 +167,9 @@ pub struct BusConfig {
     /// Entries in the table of cursors: stages, where each keyed member counts as one, and readers that join later. Default 32; 1 to 1,024.
     /// Each takes 384 bytes; producers that find the ring full read those in use.
     pub stages_max: usize,
+    /// Whether a thread watches how full the ring is, and when that counts as pressure. Default `None`: nobody watches. See
+    /// [`Topology::on_pressure`](crate::Topology::on_pressure) and [`Bus::pressure`](crate::Bus::pressure).
+    pub pressure: Option<Pressure>,
 }
 
 impl Default for BusConfig {
@@ -175,6 +182,7 @@ impl Default for BusConfig {
             placement: Placement::Warn,
             on_panic: OnPanic::Halt,
             stages_max: 32,
+            pressure: None,
         }
     }
 }
@@ -228,6 +236,9 @@ impl BusConfig {
                 format_args!("0 to {TAIL_PAUSES_MAX}"),
             ));
         }
+        if let Some(pressure) = &self.pressure {
+            pressure.validate()?;
+        }
         self.wait.validate("wait")
     }
 }
@@ -276,13 +287,21 @@ pub(crate) fn validate_batch_max(batch_max: usize) -> Result<(), Error> {
 }
 
 fn in_range(field: &str, value: usize, max: usize) -> Result<(), Error> {
-    if (1..=max).contains(&value) {
+    in_range_of(field, value, 1..=max)
+}
+
+fn in_range_of<N: PartialOrd + Display>(
+    field: &str,
+    value: N,
+    range: RangeInclusive<N>,
+) -> Result<(), Error> {
+    if range.contains(&value) {
         Ok(())
     } else {
         Err(Error::out_of_range(
             field,
             value,
-            format_args!("1 to {max}"),
+            format_args!("{} to {}", range.start(), range.end()),
         ))
     }
 }
@@ -360,6 +379,16 @@ mod tests {
                     ..ok()
                 },
                 "tail_pauses",
+            ),
+            (
+                BusConfig {
+                    pressure: Some(Pressure {
+                        high_percent: 0,
+                        ..Pressure::default()
+                    }),
+                    ..ok()
+                },
+                "pressure",
             ),
             (
                 BusConfig {

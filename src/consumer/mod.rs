@@ -20,6 +20,7 @@ use crate::ring::barrier::{Readable, Stop};
 use crate::ring::slots::{Access, Shared};
 use crate::sync::step;
 use crate::wait::Waiter;
+use crate::wait::pace::Pace;
 use std::fmt;
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
@@ -187,6 +188,39 @@ impl<T, A: Access> Consumer<T, A> {
                 Err(Unread::Ended)
             }
             None | Some(Ok(None)) => Err(Unread::Interrupted),
+        }
+    }
+
+    /// [`read`](Self::read) at the pace of its stage. It keeps no distance from producers: where there are fewer tokens than events it is
+    /// far behind them anyway.
+    pub(crate) fn read_paced(&mut self, pace: &Pace) -> Result<Batch<'_, T, A>, Ended> {
+        self.free_forgotten();
+        loop {
+            let Self {
+                reader,
+                waiter,
+                next,
+                ..
+            } = self;
+            let read = |most| {
+                let readable = reader.look_for(*next, most)?;
+                let end = readable.range().end;
+                Ok((readable, end))
+            };
+            let stop = match pace.pass(|| *next, reader.batch_max(), read) {
+                Ok(Ok(readable)) => return Ok(self.take(readable)),
+                Ok(Err(stop)) => Some(stop),
+                Err(early) => {
+                    let counters = &reader.entry().cursor.counters;
+                    pace.wait(waiter, early, counters, || reader.has_ended(*next));
+                    // what has ended ends without a token
+                    reader.look_for(*next, 1).err().filter(|stop| stop.is_end())
+                }
+            };
+            if let Some(stop) = stop {
+                self.wait(stop, None)
+                    .map_err(ReadDeadlineError::without_deadline)?;
+            }
         }
     }
 

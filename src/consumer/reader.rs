@@ -163,13 +163,19 @@ impl<T> Reader<T> {
         self.entry().is_stopped() || self.barrier.has_ended(&self.ring, next)
     }
 
-    /// What one of `members` that divide events may take from `next` on: a fair share of all that is there.
+    /// What one of `members` that divide events may take from `next` on: a fair share of all that is there,
+    /// at most `most`.
     #[inline]
-    pub(crate) fn look_for_share(&self, next: u64, members: u64) -> Result<Readable, Stop> {
+    pub(crate) fn look_for_share(
+        &self,
+        next: u64,
+        members: u64,
+        most: u64,
+    ) -> Result<Readable, Stop> {
         if self.entry().is_stopped() {
             return Err(Stop::Halted);
         }
-        (self.barrier).share(&self.ring, next, members.max(1), self.batch_max)
+        (self.barrier).share(&self.ring, next, members.max(1), most)
     }
 
     /// Whether a glance tells anything.

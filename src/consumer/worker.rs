@@ -9,6 +9,7 @@ use crate::ring::group::Group;
 use crate::ring::slots::{Access, ReadToken, Shared};
 use crate::sync::step;
 use crate::wait::Waiter;
+use crate::wait::pace::Pace;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Instant;
@@ -113,6 +114,50 @@ impl<T, A: Access> Worker<T, A> {
         self.look().or_else(|stop| self.wait(stop, deadline))
     }
 
+    /// [`read`](Self::read) at the pace of the stage, which its members share.
+    pub(crate) fn read_paced(&mut self, pace: &Pace) -> Result<Batch<'_, T, A>, Ended> {
+        if let Some(stop) = self.left {
+            return Err(self.reader.ended(stop));
+        }
+        self.free_forgotten();
+        loop {
+            let Self {
+                reader,
+                waiter,
+                member,
+                ..
+            } = self;
+            let group = group(reader);
+            let counters = &group.member(*member).counters;
+            let read = |most| {
+                let share = look(reader, *member, most)?;
+                let end = share.0.range().end;
+                Ok((share, end))
+            };
+            let stop = match pace.pass(|| group.claimed(), reader.batch_max(), read) {
+                Ok(Ok(share)) => return Ok(self.take(share)),
+                Ok(Err(stop)) => {
+                    let look = || reader.look_for_share(group.claimed(), 1, 1);
+                    match stop {
+                        Stop::Empty(_) => reader.wait(waiter, None, counters, look),
+                        stop => Some(Err(stop)),
+                    }
+                }
+                Err(early) => {
+                    let has_ended = || reader.has_ended(group.claimed());
+                    pace.wait(waiter, early, counters, has_ended);
+                    // what has ended ends without a token
+                    Some(reader.look_for_share(group.claimed(), 1, 1))
+                }
+            };
+            if let Some(Err(stop)) = stop
+                && stop.is_end()
+            {
+                return Err(self.end(stop));
+            }
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn wait(&mut self, stop: Stop, deadline: Option<Instant>) -> Result<Share, ReadDeadlineError> {
@@ -126,7 +171,8 @@ impl<T, A: Access> Worker<T, A> {
             ..
         } = self;
         let counters = &group(reader).member(*member).counters;
-        match reader.wait(waiter, deadline, counters, || look(reader, *member)) {
+        let most = reader.batch_max();
+        match reader.wait(waiter, deadline, counters, || look(reader, *member, most)) {
             None => Err(ReadDeadlineError::TimedOut),
             Some(found) => found.map_err(|stop| ReadDeadlineError::Ended(self.end(stop))),
         }
@@ -138,7 +184,7 @@ impl<T, A: Access> Worker<T, A> {
             return Err(stop);
         }
         self.free_forgotten();
-        look(&self.reader, self.member)
+        look(&self.reader, self.member, self.reader.batch_max())
     }
 
     /// Nothing will come any more. Behind a stage that ended early this member leaves at once: whoever holds it need not drop
@@ -214,13 +260,13 @@ fn group<T>(reader: &Reader<T>) -> &Group {
     reader.station().group()
 }
 
-/// Takes a fair share of what is there for a member.
+/// Takes a fair share of what is there for a member, at most `most`.
 #[inline]
-fn look<T>(reader: &Reader<T>, member: usize) -> Result<Share, Stop> {
+fn look<T>(reader: &Reader<T>, member: usize, most: u64) -> Result<Share, Stop> {
     let group = group(reader);
     let mut start = group.claimed();
     loop {
-        let readable = reader.look_for_share(start, group.living())?;
+        let readable = reader.look_for_share(start, group.living(), most)?;
         match group.claim(member, readable.range()) {
             Ok(()) => return Ok(Share(readable)),
             Err(now) => {

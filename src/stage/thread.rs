@@ -12,6 +12,7 @@ use crate::stage::Delivery;
 use crate::stage::handler::Work;
 use crate::sync::{Arc, drop_quietly};
 use crate::wait::context::Inside;
+use crate::wait::pace::Pace;
 use crate::wait::signal::Signals;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +22,9 @@ use std::time::Instant;
 /// A reading end that a managed stage can run on.
 pub(crate) trait Source<T, A: Access>: Send + 'static {
     fn next_batch(&mut self) -> Result<Batch<'_, T, A>, Ended>;
+
+    /// The same for a smoothed stage.
+    fn next_paced(&mut self, pace: &Pace) -> Result<Batch<'_, T, A>, Ended>;
 }
 
 impl<T: Send + 'static, A: Access> Source<T, A> for Consumer<T, A>
@@ -30,6 +34,10 @@ where
     fn next_batch(&mut self) -> Result<Batch<'_, T, A>, Ended> {
         self.read()
     }
+
+    fn next_paced(&mut self, pace: &Pace) -> Result<Batch<'_, T, A>, Ended> {
+        self.read_paced(pace)
+    }
 }
 
 impl<T: Send + 'static, A: Access> Source<T, A> for Worker<T, A>
@@ -38,6 +46,26 @@ where
 {
     fn next_batch(&mut self) -> Result<Batch<'_, T, A>, Ended> {
         self.read()
+    }
+
+    fn next_paced(&mut self, pace: &Pace) -> Result<Batch<'_, T, A>, Ended> {
+        self.read_paced(pace)
+    }
+}
+
+/// A reading end of a smoothed stage; by itself, so that the loops of all others know nothing of paces.
+pub(crate) struct Paced<S> {
+    pub(crate) source: S,
+    pub(crate) pace: Arc<Pace>,
+}
+
+impl<T, A: Access, S: Source<T, A>> Source<T, A> for Paced<S> {
+    fn next_batch(&mut self) -> Result<Batch<'_, T, A>, Ended> {
+        self.source.next_paced(&self.pace)
+    }
+
+    fn next_paced(&mut self, pace: &Pace) -> Result<Batch<'_, T, A>, Ended> {
+        self.source.next_paced(pace)
     }
 }
 

@@ -45,7 +45,7 @@ pub struct StageStats {
     pub events: u64,
     /// Batches read; `events / batches` says how well the stage amortises.
     pub batches: u64,
-    /// How often it found nothing to do and had to wait.
+    /// How often it found nothing to do, or nothing that was [due](crate::StageBuilder::smooth), and had to wait.
     pub stalls: u64,
     /// How often it went to sleep.
     pub parks: u64,

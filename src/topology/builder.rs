@@ -3,13 +3,13 @@
 use super::graph::Node;
 use super::start::Thread;
 use super::{Plan, Stage};
-use crate::config::{OnPanic, Wait, validate_batch_max};
+use crate::config::{OnPanic, Smoothing, Wait, validate_batch_max};
 use crate::consumer::{AsyncConsumer, Consumer, Reader, UpstreamNames, Worker};
 use crate::error::{Error, ErrorKind, StageError};
 use crate::ring::slots::{Access, Exclusive};
 use crate::stage::{
-    Delivery, Each, EachMut, Handler, Handling, Job, KeyedHandling, Source, TryEach, TryEachMut,
-    Work,
+    Delivery, Each, EachMut, Handler, Handling, Job, KeyedHandling, Paced, Source, TryEach,
+    TryEachMut, Work,
 };
 use crate::wait::Waiter;
 use crate::wait::signal::Signal;
@@ -26,6 +26,7 @@ pub struct StageBuilder<'t, T: Send + 'static> {
     pub(super) wait: Wait,
     pub(super) batch_max: usize,
     pub(super) on_panic: OnPanic,
+    pub(super) smoothing: Option<Smoothing>,
 }
 
 /// Who runs a stage.
@@ -284,6 +285,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
             self.plan.own_spinners += 1;
         }
         let entries: Box<[usize]> = (0..entries).map(|_| self.add_entry(shared)).collect();
+        let pace = self.pace();
         let plan = &mut *self.plan;
         let stage = Stage {
             topology: plan.id,
@@ -296,6 +298,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
             is_tap: false,
         });
         plan.entries.push(entries.clone());
+        plan.paces.push(pace);
         plan.gates.push(entries.clone());
         (stage, entries)
     }
@@ -339,6 +342,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
         let found = [
             validate_batch_max(self.batch_max).err(),
             self.wait.validate("wait").err(),
+            self.check_smoothing(runs),
             foreign.then(|| {
                 let text = format!("stage `{name}` comes after a stage of another topology: use tokens of this one");
                 Error::new(ErrorKind::ForeignStage, text)
@@ -364,7 +368,13 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
         work: impl Work<T, A>,
     ) {
         let job = self.job(stage);
-        self.plan_thread(member, move || job.run(source, work));
+        match self.plan.paces[stage.index].clone() {
+            None => self.plan_thread(member, move || job.run(source, work)),
+            Some(pace) => {
+                let source = Paced { source, pace };
+                self.plan_thread(member, move || job.run(source, work));
+            }
+        }
     }
 
     pub(super) fn job(&self, stage: Stage) -> Job<T> {

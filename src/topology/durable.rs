@@ -55,6 +55,14 @@ impl<T: Send + Sync + 'static> StageBuilder<'_, T> {
 
     /// Records every event in `sink`.
     pub(crate) fn record(mut self, sink: impl Sink<Event = T>, policy: Policy) -> Stage {
+        if self.smoothing.is_some() {
+            let name = &self.name;
+            let text = format!(
+                "stage `{name}` is smoothed, but a journal keeps no rate: smooth a stage that comes after it"
+            );
+            let error = Error::new(ErrorKind::InvalidConfig, text).with_stage(name);
+            self.plan.note(error);
+        }
         self.begin_numbering(sink.written());
         self.batch_max = (self.plan.ring.core.capacity() as usize / 4).clamp(1, BATCH_MAX);
         let (stage, reader, waiter) = self.one(false, Runs::Managed);

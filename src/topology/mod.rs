@@ -5,17 +5,20 @@ mod durable;
 mod graph;
 #[cfg(loom)]
 pub mod model_sink;
+mod smooth;
 mod start;
 mod tap;
 
 use crate::config::{BusConfig, Wait};
 use crate::error::Error;
 use crate::journal::replay::Archive;
+use crate::pressure::{Callback, PressureReport};
 use crate::producer::{Multi, ProducerKind, Single};
 use crate::ring::{Kind, Ring};
 use crate::stage::Roster;
 use crate::sync::Arc;
 use crate::wait::durability::Durability;
+use crate::wait::pace::Pace;
 use crate::wait::signal::Signals;
 use graph::Node;
 use start::Thread;
@@ -84,6 +87,10 @@ struct Plan<T> {
     entries: Vec<Box<[usize]>>,
     /// Those of which a stage that comes after the node waits for; not always the node's own.
     gates: Vec<Box<[usize]>>,
+    /// How fast each node may go, if that was said.
+    paces: Vec<Option<Arc<Pace>>>,
+    /// What is to be told of pressure.
+    on_pressure: Option<Callback>,
     durability: Option<Durability>,
     archive: Option<Archive<T>>,
     threads: Vec<Thread>,
@@ -148,12 +155,47 @@ impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
             wait,
             batch_max,
             on_panic,
+            smoothing: None,
         }
     }
 
     /// How producers wait while the ring is full; [`BusConfig::wait`] unless this says otherwise.
     pub fn producer_wait(&mut self, wait: Wait) -> &mut Self {
         self.plan.producer_wait = wait;
+        self
+    }
+
+    /// Calls `callback` when the level of the ring changes, when a stage is stalled, and no longer, and when another one is to
+    /// blame; the last time when no stage is left, if the level was high or one stalled then. A second callback replaces the first.
+    ///
+    /// It runs on the thread that watches ([`BusConfig::pressure`]), which is never a stage's: while the callback runs, nobody looks.
+    /// One that panics is not called again; the thread watches on. It may still run when the bus has ended: nobody
+    /// waits for it.
+    ///
+    /// ```
+    /// use ringway::{BusConfig, Pressure, PressureLevel, Topology};
+    /// use std::sync::mpsc;
+    /// let config = BusConfig { capacity: 8, pressure: Some(Pressure::default()), ..BusConfig::default() };
+    /// let mut topology = Topology::single(config, || 0)?;
+    /// let (_, mut slow) = topology.stage("slow").consumer();
+    /// let (tell, told) = mpsc::channel();
+    /// topology.on_pressure(move |report| { let _ = tell.send(report.clone()); });
+    /// let (bus, mut producer) = topology.start()?;
+    ///
+    /// producer.publish_batch(0..8)?; // full
+    /// let report = told.recv()?;
+    /// assert_eq!((report.level, report.stage.as_deref()), (PressureLevel::High, Some("slow")));
+    /// drop(slow.read()?);
+    /// assert_eq!(told.recv()?.level, PressureLevel::Low);
+    /// # drop(producer);
+    /// # bus.shutdown()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_pressure(
+        &mut self,
+        callback: impl FnMut(&PressureReport) + Send + 'static,
+    ) -> &mut Self {
+        self.plan.on_pressure = Some(Box::new(callback));
         self
     }
 }
@@ -175,11 +217,13 @@ impl<T: Send + 'static> Plan<T> {
             id: LAST.fetch_add(1, Ordering::Relaxed),
             producer_wait: config.wait,
             ring,
-            signals: Arc::new(Signals::new(config.stages_max + 1)),
+            signals: Arc::new(Signals::new(Self::signal_words(config.stages_max))),
             config,
             nodes: Vec::new(),
             entries: Vec::new(),
             gates: Vec::new(),
+            paces: Vec::new(),
+            on_pressure: None,
             durability: None,
             archive: None,
             threads: Vec::new(),

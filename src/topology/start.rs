@@ -6,9 +6,11 @@ use crate::affinity::{
 use crate::bus::{Bus, Terms};
 use crate::config::{Placement, Wait};
 use crate::error::{Error, ErrorKind};
+use crate::pressure::{GraphGauge, Watch, Watched};
 use crate::producer::{Producer, ProducerKind};
 use crate::stage::Roster;
 use crate::topology::{Plan, Topology, graph};
+use crate::wait::pace::Paces;
 use crate::wait::signal::Signal;
 use std::sync::{Arc, mpsc};
 use std::thread::{Builder, JoinHandle};
@@ -37,9 +39,12 @@ impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
         graph::check(&plan.nodes)?;
         plan.producer_wait.validate("producer_wait")?;
         let mut warnings = plan.place()?;
+        let watch = plan.watch()?;
         let producer = plan.producer();
         let threads = plan.spawn(&mut warnings)?;
-        Ok((plan.run(threads, warnings), producer))
+        let mut bus = plan.run(threads, warnings);
+        bus.watch_by(watch);
+        Ok((bus, producer))
     }
 
     /// Takes what the threads of the bus would run, for a model to run.
@@ -75,6 +80,31 @@ impl<T: Send + 'static> Plan<T> {
             .with_durability(self.durability.clone())
     }
 
+    /// Starts the thread that watches the pressure, if one shall.
+    fn watch(&mut self) -> Result<Option<Watch>, Error> {
+        let callback = self.on_pressure.take();
+        let Some(marks) = self.config.pressure else {
+            let text = "on_pressure was given a callback, but pressure is None: set BusConfig::pressure, so that somebody watches";
+            return match callback {
+                Some(_) => Err(Error::new(ErrorKind::InvalidConfig, text)),
+                None => Ok(None),
+            };
+        };
+        let stages = self.nodes.iter().zip(&self.entries).zip(&self.gates);
+        let gauge = GraphGauge {
+            ring: self.ring.clone(),
+            stages: stages
+                .map(|((node, entries), gates)| Watched {
+                    name: node.name.as_str().into(),
+                    after: node.after.as_slice().into(),
+                    entries: entries.clone(),
+                    gates: gates.clone(),
+                })
+                .collect(),
+        };
+        Watch::start(marks, Box::new(gauge), callback, caller_is_pinned()).map(Some)
+    }
+
     /// The bus that runs now.
     fn run(mut self, threads: Vec<JoinHandle<()>>, warnings: Vec<Error>) -> Bus<T> {
         self.started = true;
@@ -96,6 +126,11 @@ impl<T: Send + 'static> Plan<T> {
             config: self.config.clone(),
             editors,
         };
+        let names = self.nodes.iter().map(|node| node.name.clone());
+        let paces = Paces {
+            topology: self.id,
+            stages: names.zip(std::mem::take(&mut self.paces)).collect(),
+        };
         Bus::new(
             self.ring.clone(),
             self.signals.clone(),
@@ -105,6 +140,7 @@ impl<T: Send + 'static> Plan<T> {
             warnings,
             (self.durability.clone(), self.archive.take()),
         )
+        .with_paces(paces)
     }
 
     /// Whether the threads fit the machine; what does not and is not refused, as warnings.

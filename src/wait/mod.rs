@@ -6,6 +6,7 @@
 
 pub(crate) mod context;
 pub(crate) mod durability;
+pub(crate) mod pace;
 pub(crate) mod signal;
 
 use crate::config::Wait;

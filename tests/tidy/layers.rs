@@ -23,12 +23,14 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
             "topology::durable::tests",
             "topology::graph",
             "topology::model_sink",
+            "topology::smooth",
             "topology::start",
             "topology::tap",
         ],
     ),
     (9, &["bus", "bus::subscribe", "bus::tap"]),
     (8, &["recorder"]),
+    (8, &["pressure", "pressure::judge"]),
     (
         7,
         &[
@@ -113,12 +115,19 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
     ),
     (
         4,
-        &["wait", "wait::context", "wait::durability", "wait::signal"],
+        &[
+            "wait",
+            "wait::context",
+            "wait::durability",
+            "wait::pace",
+            "wait::signal",
+        ],
     ),
     (
         3,
         &[
             "affinity",
+            "pacer",
             "ring::cursor",
             "ring::group",
             "ring::lines",
@@ -130,7 +139,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
             "ring::walk",
         ],
     ),
-    (2, &["config", "config::journal"]),
+    (2, &["config", "config::flow", "config::journal"]),
     (1, &["error", "registry"]),
     (0, &["sequence", "sync"]),
 ];

@@ -1,0 +1,262 @@
+//! The thread that watches a bus: what it finds, what it tells, and that it stands in nobody's way.
+
+mod common;
+
+use common::{Census, Counted, limited, numbers, until};
+use ringway::{BusConfig, ErrorKind, Pressure, PressureLevel, PressureReport, Topology};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+/// A stage counts as stalled late, or soon.
+const LATE: Duration = Duration::from_secs(3600);
+const SOON: Duration = Duration::from_millis(20);
+
+fn watched(capacity: usize, stalled_after: Duration) -> BusConfig {
+    BusConfig {
+        capacity,
+        pressure: Some(Pressure {
+            stalled_after,
+            ..Pressure::default()
+        }),
+        ..BusConfig::default()
+    }
+}
+
+/// What the callback is told.
+fn listen<T: Send + 'static>(
+    topology: &mut Topology<T, ringway::Single>,
+) -> Receiver<PressureReport> {
+    let (tell, told) = mpsc::channel();
+    topology.on_pressure(move |report| {
+        let _ = tell.send(report.clone()); // the test may be over
+    });
+    told
+}
+
+#[test]
+fn the_stage_that_holds_the_ring_back_is_named_and_the_level_comes_and_goes() {
+    limited(|| {
+        let mut topology = Topology::single(watched(64, LATE), || 0).unwrap();
+        let before = topology.stage("before").handle(|_, _| {});
+        let (slow, mut reader) = topology
+            .stage("slow")
+            .after([before])
+            .batch_max(40)
+            .consumer();
+        topology.stage("after").after([slow]).handle(|_, _| {});
+        let told = listen(&mut topology);
+        let (bus, mut producer) = topology.start().unwrap();
+        assert_eq!(bus.pressure().unwrap().level, PressureLevel::Low);
+
+        producer.publish_batch(numbers(0..64)).unwrap();
+        let report = loop {
+            let report = told.recv().unwrap();
+            if report.stage.as_deref() == Some("slow") {
+                break report; // it may first have seen `before` at work
+            }
+        };
+        assert_eq!((report.level, report.used), (PressureLevel::High, 64));
+        assert_eq!((report.lag, report.sequence.get()), (64, 0));
+        assert!(!report.stalled);
+
+        assert_eq!(reader.read().unwrap().len(), 40);
+        until(|| bus.pressure().unwrap().used == 24); // 37 percent
+        let report = bus.pressure().unwrap();
+        assert_eq!(report.level, PressureLevel::Low);
+        assert_eq!(report.stage.as_deref(), Some("slow"));
+        assert_eq!((report.lag, report.sequence.get()), (24, 40));
+        let last = told.recv().unwrap();
+        assert_eq!(last.level, PressureLevel::Low);
+
+        drop((producer, reader));
+        bus.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn a_stage_that_does_nothing_though_it_could_is_stalled_until_it_moves() {
+    limited(|| {
+        let mut topology = Topology::single(watched(1024, SOON), || 0).unwrap();
+        let (slow, mut reader) = topology.stage("slow").consumer();
+        topology.stage("after").after([slow]).handle(|_, _| {});
+        let told = listen(&mut topology);
+        let (bus, mut producer) = topology.start().unwrap();
+        producer.publish_batch(numbers(0..3)).unwrap();
+
+        let report = told.recv().unwrap();
+        assert!(report.stalled && report.still >= SOON, "{report:?}");
+        assert_eq!(report.stage.as_deref(), Some("slow"));
+        assert_eq!((report.level, report.lag), (PressureLevel::Low, 3));
+        drop(reader.read().unwrap());
+        assert!(!told.recv().unwrap().stalled);
+        until(|| bus.pressure().unwrap().stage.is_none());
+
+        drop((producer, reader));
+        bus.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn nobody_is_blamed_once_the_bus_has_ended() {
+    limited(|| {
+        let mut topology = Topology::single(watched(8, LATE), || 0).unwrap();
+        let (_, reader) = topology.stage("slow").consumer();
+        let told = listen(&mut topology);
+        let (bus, mut producer) = topology.start().unwrap();
+        producer.publish_batch(numbers(0..8)).unwrap();
+        assert_eq!(told.recv().unwrap().level, PressureLevel::High);
+        bus.halt();
+        let last = told.recv().unwrap();
+        assert_eq!(
+            (last.level, last.used, last.stage),
+            (PressureLevel::Low, 0, None)
+        );
+        assert!(
+            told.recv().is_err(),
+            "the thread has ended, and dropped the callback"
+        );
+        assert_eq!(bus.pressure().unwrap().level, PressureLevel::Low);
+        drop((reader, producer));
+    });
+}
+
+/// Something that only the callback holds.
+fn guarded(topology: &mut Topology<Counted, ringway::Single>) -> std::sync::Weak<()> {
+    let held = Arc::new(());
+    let weak = Arc::downgrade(&held);
+    topology.on_pressure(move |_| drop(held.clone()));
+    weak
+}
+
+#[test]
+fn it_keeps_nothing_alive() {
+    for detach in [false, true] {
+        limited(move || {
+            let census = Census::default();
+            let made = census.clone();
+            let config = watched(64, Duration::from_millis(1)); // it looks as often as it can
+            let mut topology = Topology::single(config, move || made.event(0)).unwrap();
+            topology.stage("sink").handle(|_, _| {});
+            let held = guarded(&mut topology);
+            let (bus, mut producer) = topology.start().unwrap();
+            for number in 0..1000 {
+                producer.publish(census.event(number)).unwrap();
+            }
+            if detach {
+                drop(bus);
+                drop(producer);
+                until(|| census.living() == 0); // once the stage has ended
+            } else {
+                drop(producer);
+                bus.shutdown().unwrap();
+                assert_eq!(census.living(), 0, "at once");
+            }
+            until(|| held.strong_count() == 0);
+        });
+    }
+}
+
+#[test]
+fn it_ends_with_a_topology_that_does_not_start() {
+    limited(|| {
+        let census = Census::default();
+        let made = census.clone();
+        let mut topology = Topology::single(watched(8, LATE), move || made.event(0)).unwrap();
+        topology.stage("two").handle(|_, _| {});
+        topology.stage("two").handle(|_, _| {});
+        let held = guarded(&mut topology);
+        assert_eq!(
+            topology.start().map(drop).unwrap_err().kind(),
+            ErrorKind::DuplicateStage
+        );
+        until(|| held.strong_count() == 0 && census.living() == 0);
+    });
+}
+
+#[test]
+fn a_callback_that_does_not_return_delays_nobody_and_keeps_nothing_alive() {
+    limited(|| {
+        let census = Census::default();
+        let made = census.clone();
+        let mut topology = Topology::single(watched(8, LATE), move || made.event(0)).unwrap();
+        let (_, mut reader) = topology.stage("slow").consumer();
+        let (enter, entered) = mpsc::channel();
+        let (leave, left) = mpsc::channel::<()>();
+        topology.on_pressure(move |_| {
+            let _ = enter.send(()); // the test may be over
+            let _ = left.recv(); // until it is
+        });
+        let (bus, mut producer) = topology.start().unwrap();
+        let mut fill = || {
+            for number in 0..8 {
+                producer.publish(census.event(number)).unwrap();
+            }
+        };
+        fill();
+        entered.recv().unwrap();
+        drop(reader.read().unwrap());
+        fill();
+        let level = bus.pressure().unwrap().level;
+        assert_eq!(level, PressureLevel::High, "nobody looks meanwhile");
+        drop((producer, reader));
+        bus.shutdown().unwrap();
+        assert_eq!(census.living(), 0, "and nobody has the ring");
+        drop(leave);
+    });
+}
+
+#[test]
+fn a_callback_that_panics_is_not_called_again_and_kills_nothing() {
+    limited(|| {
+        let mut topology = Topology::single(watched(8, LATE), || 0).unwrap();
+        let (_, mut reader) = topology.stage("slow").consumer();
+        let (tell, told) = mpsc::channel();
+        topology.on_pressure(move |report| {
+            tell.send(report.level).unwrap();
+            panic!("as a test wants it");
+        });
+        let (bus, mut producer) = topology.start().unwrap();
+        producer.publish_batch(numbers(0..8)).unwrap();
+        assert_eq!(told.recv(), Ok(PressureLevel::High));
+        assert!(told.recv().is_err(), "it was dropped");
+        drop(reader.read().unwrap());
+        until(|| bus.pressure().unwrap().level == PressureLevel::Low);
+        producer.publish_batch(numbers(0..8)).unwrap();
+        until(|| bus.pressure().unwrap().level == PressureLevel::High);
+        drop((producer, reader));
+        bus.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn what_is_asked_for_must_be_possible() {
+    let with = |pressure| {
+        let config = BusConfig {
+            pressure: Some(pressure),
+            ..BusConfig::default()
+        };
+        Topology::single(config, || 0_u64).map(drop).unwrap_err()
+    };
+    let error = with(Pressure {
+        high_percent: 101,
+        ..Pressure::default()
+    });
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert_eq!(
+        error.to_string(),
+        "pressure.high_percent is 101: accepted is 1 to 100"
+    );
+
+    let mut topology = Topology::single(BusConfig::default(), || 0_u64).unwrap();
+    topology.stage("sink").handle(|_, _| {});
+    topology.on_pressure(|_| {});
+    let error = topology.start().map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(error.to_string().contains("BusConfig::pressure"), "{error}");
+
+    let mut topology = Topology::single(BusConfig::default(), || 0_u64).unwrap();
+    topology.stage("sink").handle(|_, _| {});
+    let (bus, _producer) = topology.start().unwrap();
+    assert_eq!(bus.pressure(), None);
+}
