@@ -64,7 +64,7 @@ impl<T: Send + 'static> Bus<T> {
         signals: Arc<Signals>,
         roster: std::sync::Arc<Roster>,
         threads: Vec<JoinHandle<()>>,
-        (stages, taps, terms): (NamedStages, NamedStages, Terms),
+        (stages, taps, late, terms): (NamedStages, NamedStages, std::sync::Arc<LateReaders>, Terms),
         warnings: Vec<Error>,
         (durability, archive): (Option<Durability>, Option<Archive<T>>),
     ) -> Self {
@@ -76,7 +76,7 @@ impl<T: Send + 'static> Bus<T> {
             threads: Mutex::new(threads),
             stages,
             taps,
-            late: std::sync::Arc::default(),
+            late,
             terms,
             warnings,
             durability,

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Census, Counted, limited, numbers, until};
-use ringway::{BusConfig, ErrorKind, Pressure, PressureLevel, PressureReport, Topology};
+use ringway::{
+    BusConfig, ErrorKind, OnLag, Pressure, PressureLevel, PressureReport, SubscribeConfig, Topology,
+};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -93,6 +95,32 @@ fn a_stage_that_does_nothing_though_it_could_is_stalled_until_it_moves() {
         until(|| bus.pressure().unwrap().stage.is_none());
 
         drop((producer, reader));
+        bus.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn a_reader_that_joined_is_named_and_a_tap_only_if_it_holds_producers_back() {
+    limited(|| {
+        let mut topology = Topology::single(watched(64, LATE), || 0).unwrap();
+        let edit = topology.stage("edit").handle_mut(|_, _| {});
+        let skipping = topology.stage("skipping").after([edit]).tap(OnLag::Skip);
+        let (bus, mut producer) = topology.start().unwrap();
+        let late = bus.subscribe("late", SubscribeConfig::default()).unwrap();
+        let also_skipping = bus.tap("also skipping", OnLag::Skip).unwrap();
+        producer.publish_batch(numbers(0..64)).unwrap();
+        until(|| bus.pressure().unwrap().stage.as_deref() == Some("late"));
+        let report = bus.pressure().unwrap();
+        assert_eq!((report.level, report.lag), (PressureLevel::High, 64));
+
+        drop(late);
+        until(|| bus.pressure().unwrap().stage.is_none());
+        assert_eq!(bus.pressure().unwrap().used, 0, "no tap is in the way");
+        let after = Duration::from_secs(3600);
+        let evicted = bus.tap("evicted", OnLag::Evict { after }).unwrap();
+        producer.publish_batch(numbers(64..128)).unwrap();
+        until(|| bus.pressure().unwrap().stage.as_deref() == Some("evicted"));
+        drop((evicted, skipping, also_skipping, producer));
         bus.shutdown().unwrap();
     });
 }

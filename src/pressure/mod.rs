@@ -15,7 +15,9 @@ pub(crate) use judge::Standing;
 
 use crate::affinity::unpin_current_thread;
 use crate::config::Pressure;
+use crate::consumer::LateReaders;
 use crate::error::{Error, ErrorKind};
+use crate::ring::cursor::Lag;
 use crate::ring::{Core, Ring};
 use crate::sequence::Sequence;
 use crate::sync::{Arc, drop_quietly};
@@ -71,40 +73,68 @@ pub(crate) trait Gauge: Send {
     fn capacity(&self) -> u64;
 }
 
-/// A stage of the graph, by its entries in the cursor table.
+/// A stage of the graph, or a tap, by its entries in the cursor table.
 pub(crate) struct Watched {
     pub(crate) name: PlainArc<str>,
     pub(crate) after: PlainArc<[usize]>,
     pub(crate) entries: Box<[usize]>,
     /// Those of which stages after it wait for.
     pub(crate) gates: Box<[usize]>,
+    pub(crate) is_tap: bool,
 }
 
-/// The stages of a graph on their ring.
+/// The stages of a graph on their ring, and whoever has joined it.
 pub(crate) struct GraphGauge<T> {
     pub(crate) ring: Arc<Ring<T>>,
     pub(crate) stages: Vec<Watched>,
+    pub(crate) late: PlainArc<LateReaders>,
+    /// The stages that those come after.
+    pub(crate) editors: PlainArc<[usize]>,
+}
+
+impl<T> GraphGauge<T> {
+    fn standing(&self, stage: &Watched) -> Standing {
+        let core = &self.ring.core;
+        let (position, ended) = least(core, &stage.entries);
+        Standing {
+            name: stage.name.clone(),
+            after: stage.after.clone(),
+            position,
+            shown: least(core, &stage.gates).0.min(position),
+            ended,
+        }
+    }
+
+    /// Readers that joined, or taps that did.
+    fn joined(&self, taps: bool) -> Vec<Standing> {
+        self.late.each(taps, |name, entry| {
+            let (position, ended) = least(&self.ring.core, &[entry]);
+            Standing {
+                name: name.into(),
+                after: self.editors.clone(),
+                position,
+                shown: position,
+                ended,
+            }
+        })
+    }
 }
 
 impl<T: Send + 'static> Gauge for GraphGauge<T> {
     fn read(&mut self, standings: &mut Vec<Standing>) -> (u64, bool) {
         let core = &self.ring.core;
-        let standing = |stage: &Watched| {
-            let (position, ended) = least(core, &stage.entries);
-            Standing {
-                name: stage.name.clone(),
-                after: stage.after.clone(),
-                position,
-                shown: least(core, &stage.gates).0.min(position),
-                ended,
-            }
-        };
         // the last ones first and producers at the end, so that nobody seems to be ahead of those before it
+        let (taps, readers) = (self.joined(true), self.joined(false));
+        let graph = self.stages.iter().rev();
         standings.clear();
-        standings.extend(self.stages.iter().rev().map(standing));
+        standings.extend(graph.map(|stage| self.standing(stage)));
         standings.reverse();
-        let lives = standings.iter().any(|stage| !stage.ended) && !core.is_halted();
-        (core.position(), lives)
+        // taps keep no bus alive
+        let lives = (standings.iter().zip(&self.stages))
+            .any(|(it, stage)| !it.ended && !stage.is_tap)
+            || readers.iter().any(|reader| !reader.ended);
+        standings.extend(readers.into_iter().chain(taps));
+        (core.position(), lives && !core.is_halted())
     }
 
     fn sequence(&self, position: u64) -> Sequence {
@@ -116,13 +146,14 @@ impl<T: Send + 'static> Gauge for GraphGauge<T> {
     }
 }
 
-/// The least position of these entries, and whether all have ended.
+/// The least position of these entries, and whether all have ended. A tap that is moved out of the way holds nobody back: as one that has ended.
 fn least(core: &Core, entries: &[usize]) -> (u64, bool) {
     let snapshots = entries
         .iter()
         .map(|&index| core.table.entry(index).snapshot());
     snapshots.fold((u64::MAX, true), |(position, ended), one| {
-        (position.min(one.position()), ended && one.is_retired())
+        let ends = one.is_retired() || one.lag() == Some(Lag::Moves);
+        (position.min(one.position()), ended && ends)
     })
 }
 

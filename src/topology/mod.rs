@@ -10,6 +10,7 @@ mod start;
 mod tap;
 
 use crate::config::{BusConfig, Wait};
+use crate::consumer::LateReaders;
 use crate::error::Error;
 use crate::journal::replay::Archive;
 use crate::pressure::{Callback, PressureReport};
@@ -89,6 +90,8 @@ struct Plan<T> {
     gates: Vec<Box<[usize]>>,
     /// How fast each node may go, if that was said.
     paces: Vec<Option<Arc<Pace>>>,
+    /// Who joins it once it runs.
+    late: std::sync::Arc<LateReaders>,
     /// What is to be told of pressure.
     on_pressure: Option<Callback>,
     durability: Option<Durability>,
@@ -223,6 +226,7 @@ impl<T: Send + 'static> Plan<T> {
             entries: Vec::new(),
             gates: Vec::new(),
             paces: Vec::new(),
+            late: std::sync::Arc::default(),
             on_pressure: None,
             durability: None,
             archive: None,

@@ -99,7 +99,12 @@ impl<T: Send + 'static> Plan<T> {
                     after: node.after.as_slice().into(),
                     entries: entries.clone(),
                     gates: gates.clone(),
+                    is_tap: node.is_tap,
                 })
+                .collect(),
+            late: self.late.clone(),
+            editors: (self.nodes.iter().enumerate())
+                .filter_map(|(index, node)| node.mutates.then_some(index))
                 .collect(),
         };
         Watch::start(marks, Box::new(gauge), callback, caller_is_pinned()).map(Some)
@@ -136,7 +141,7 @@ impl<T: Send + 'static> Plan<T> {
             self.signals.clone(),
             self.roster.clone(),
             threads,
-            (stages, taps, terms),
+            (stages, taps, self.late.clone(), terms),
             warnings,
             (self.durability.clone(), self.archive.take()),
         )
