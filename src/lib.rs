@@ -187,8 +187,8 @@ mod wait;
 pub use affinity::{cores, pin_current_thread, usable_cores};
 pub use bus::Bus;
 pub use config::{
-    BusConfig, JournalConfig, OnJournalError, OnLag, OnPanic, Placement, RecoveryMode, Retention,
-    SubscribeConfig, SyncPolicy, Wait,
+    BusConfig, JournalConfig, OnJournalError, OnLag, OnPanic, OnUnread, Placement, RecoveryMode,
+    Retention, SubscribeConfig, SyncPolicy, Wait,
 };
 pub use consumer::{
     AsyncConsumer, Batch, Consumer, Drain, ReadFuture, Tap, TapBatch, TapReadFuture, Worker,

@@ -8,7 +8,7 @@ pub mod model_sink;
 mod start;
 mod tap;
 
-use crate::config::{BusConfig, Wait};
+use crate::config::{BusConfig, OnUnread, Wait};
 use crate::error::Error;
 use crate::journal::replay::Archive;
 use crate::producer::{Multi, ProducerKind, Single};
@@ -170,6 +170,9 @@ impl<T: Send + 'static> Plan<T> {
             event,
         )?);
         ring.core.hold_open();
+        if config.on_unread == OnUnread::Continue {
+            ring.core.go_on_unread();
+        }
         Ok(Self {
             // relaxed: only that each is given once
             id: LAST.fetch_add(1, Ordering::Relaxed),
