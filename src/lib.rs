@@ -193,8 +193,8 @@ mod wait;
 pub use affinity::{cores, pin_current_thread, usable_cores};
 pub use bus::Bus;
 pub use config::{
-    BusConfig, JournalConfig, OnJournalError, OnLag, OnPanic, Placement, Pressure, RecoveryMode,
-    Retention, Smoothing, SubscribeConfig, SyncPolicy, Wait,
+    BusConfig, JournalConfig, OnJournalError, OnLag, OnPanic, OnUnread, Placement, Pressure,
+    RecoveryMode, Retention, Smoothing, SubscribeConfig, SyncPolicy, Wait,
 };
 pub use consumer::{
     AsyncConsumer, Batch, Consumer, Drain, ReadFuture, Tap, TapBatch, TapReadFuture, Worker,

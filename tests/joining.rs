@@ -4,8 +4,8 @@ mod common;
 
 use common::{STRATEGIES, config, limited, numbers, until, waiting};
 use ringway::{
-    Batch, Bus, BusConfig, Consumer, Ended, ErrorKind, Multi, Producer, ProducerKind, Single,
-    SubscribeConfig, Topology, TryReadError, Wait,
+    Batch, Bus, BusConfig, ClaimError, Consumer, Ended, ErrorKind, Multi, OnUnread, Producer,
+    ProducerKind, PublishError, Single, SubscribeConfig, Topology, TryReadError, Wait,
 };
 use std::thread;
 
@@ -468,5 +468,68 @@ fn a_batch_that_was_forgotten_is_freed_when_the_reader_leaves() {
         assert!(tx.try_publish(3).is_err());
         drop(late);
         tx.try_publish(3).unwrap();
+    });
+}
+
+fn unread(capacity: usize) -> BusConfig {
+    BusConfig {
+        on_unread: OnUnread::Continue,
+        ..config(capacity)
+    }
+}
+
+fn goes_on<K: ProducerKind>((bus, mut tx, rx): (Bus<u64>, Producer<u64, K>, Consumer<u64>)) {
+    tx.publish(0).expect("it is open");
+    drop(rx);
+    for number in 1..100 {
+        tx.try_publish(number).expect("nobody is in the way");
+    }
+    let mut late = subscribe(&bus, "late");
+    let mut room = 0;
+    while tx.try_publish(100 + room).is_ok() {
+        room += 1;
+    }
+    assert_eq!(room, tx.capacity() as u64, "it holds them back");
+    let (first, events) = events(late.read().expect("it is open"));
+    assert_eq!((first, events[0]), (100, 100));
+    drop(late);
+    for number in 0..100 {
+        tx.publish(number).expect("nobody is in the way");
+    }
+    bus.close();
+    assert!(tx.publish(0).is_err());
+    assert_eq!(refusal(&bus, "late"), ErrorKind::Closed);
+}
+
+#[test]
+fn producers_may_go_on_when_nobody_reads() {
+    limited(|| goes_on(single(unread(4))));
+    limited(|| goes_on(multi(unread(4))));
+}
+
+#[test]
+fn where_nobody_reads_a_claim_in_progress_is_waited_for() {
+    limited(|| {
+        let (_bus, mut tx, rx) = multi(unread(4));
+        drop(rx);
+        let mut other = tx.clone();
+        let claim = tx.claim(1).unwrap();
+        for number in 1..4 {
+            other.try_publish(number).unwrap();
+        }
+        assert!(other.try_publish(4).is_err(), "its slot is still written");
+        assert_eq!(other.try_claim(1).unwrap_err(), ClaimError::Full);
+        assert!(matches!(
+            other.publish(4),
+            Err(PublishError::WouldDeadlock(4))
+        ));
+        let waiting = thread::spawn(move || {
+            other.publish(4).unwrap();
+            other
+        });
+        thread::sleep(std::time::Duration::from_millis(2));
+        assert!(!waiting.is_finished());
+        claim.publish();
+        drop(waiting.join().unwrap());
     });
 }

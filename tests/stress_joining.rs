@@ -5,8 +5,8 @@ mod common;
 
 use common::{Log, Random, STRATEGIES, bearable, limited, mix, seeded, waiting};
 use ringway::{
-    Bus, BusConfig, Consumer, Ended, Error, ErrorKind, Producer, ProducerKind, SubscribeConfig,
-    Topology, Wait,
+    Bus, BusConfig, Consumer, Ended, Error, ErrorKind, OnUnread, Producer, ProducerKind,
+    SubscribeConfig, Topology, Wait,
 };
 use std::sync::Arc;
 use std::thread;
@@ -233,6 +233,7 @@ fn behind_a_stage_that_edits() {
 
 /// Producers that never wait for anything but the one who joins: what a join gets wrong shows when it reads later than it might.
 fn in_full_flight<K: ProducerKind>(
+    on_unread: OnUnread,
     topology: Make<K>,
     producers: impl FnOnce(Producer<Event, K>) -> Vec<Producer<Event, K>>,
     mut random: Random,
@@ -240,11 +241,18 @@ fn in_full_flight<K: ProducerKind>(
     Producer<Event, K>: Send + 'static,
 {
     let joins = if cfg!(miri) { 10 } else { 3000 };
-    let mut topology = topology(waiting(64, Wait::Yield), Event::default).expect("it is right");
-    topology
-        .stage("own")
-        .handle(|event, _| event.assert_whole());
+    let config = BusConfig {
+        on_unread,
+        ..waiting(64, Wait::Yield)
+    };
+    let mut topology = topology(config, Event::default).expect("it is right");
+    let (_, rx) = topology.stage("leaves").consumer();
+    if on_unread == OnUnread::Close {
+        let stays = topology.stage("stays");
+        stays.handle(|event, _| event.assert_whole());
+    }
     let (bus, tx) = topology.start().expect("the graph is right");
+    drop(rx);
     let writers: Vec<_> = (0..)
         .zip(producers(tx))
         .map(|(producer, mut tx)| {
@@ -259,7 +267,8 @@ fn in_full_flight<K: ProducerKind>(
     for _ in 0..joins {
         next.fill(None);
         let mut late = (bus.subscribe("late", SubscribeConfig::default())).expect("it is open");
-        let first = bus.stats().stages[1].position;
+        let stats = bus.stats();
+        let first = stats.stages.last().expect("it lives").position;
         let pause = random.below(2000);
         (0..pause).for_each(|_| std::hint::spin_loop());
         for round in 0..2 {
@@ -291,9 +300,13 @@ fn in_full_flight<K: ProducerKind>(
 
 #[test]
 fn in_full_flight_with_one_producer_and_with_two() {
-    seeded("in full flight", |mut random| {
-        let (one, two) = (random.fork(), random.fork());
-        limited(move || in_full_flight(Topology::single, |tx| vec![tx], one));
-        limited(move || in_full_flight(Topology::multi, |tx| vec![tx.clone(), tx], two));
-    });
+    for on_unread in [OnUnread::Close, OnUnread::Continue] {
+        seeded(&format!("in full flight, {on_unread:?}"), |mut random| {
+            let (one, two) = (random.fork(), random.fork());
+            limited(move || in_full_flight(on_unread, Topology::single, |tx| vec![tx], one));
+            limited(move || {
+                in_full_flight(on_unread, Topology::multi, |tx| vec![tx.clone(), tx], two);
+            });
+        });
+    }
 }

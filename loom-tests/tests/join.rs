@@ -3,7 +3,10 @@
 
 use loom::thread::{self, JoinHandle, yield_now};
 use loom_tests::{Model, attempt, parking, saw, start, trying};
-use ringway::{Bus, Consumer, Multi, Producer, ProducerKind, Single, SubscribeConfig, Topology};
+use ringway::{
+    Bus, BusConfig, Consumer, Multi, OnUnread, Producer, ProducerKind, Single, SubscribeConfig,
+    Topology,
+};
 
 /// A bus of capacity 1 with one reader.
 fn one<K: ProducerKind>(
@@ -21,6 +24,14 @@ fn single() -> (Bus<u64>, Producer<u64, Single>, Consumer<u64>) {
 
 fn multi() -> (Bus<u64>, Producer<u64, Multi>, Consumer<u64>) {
     one(Topology::multi(trying(1), || 99))
+}
+
+/// A bus whose producers go on when nobody reads.
+fn unread(capacity: usize) -> BusConfig {
+    BusConfig {
+        on_unread: OnUnread::Continue,
+        ..trying(capacity)
+    }
 }
 
 fn subscribe(bus: &Bus<u64>) -> Result<Consumer<u64>, ringway::Error> {
@@ -233,5 +244,66 @@ fn producer_sleeps() {
             }
         }
         writing.join().unwrap();
+    });
+}
+
+/// Nobody reads and the producer goes on; one who joins holds it back.
+#[test]
+fn one_producer_unread() {
+    let outcomes = &[
+        "read to None",
+        "read to Some(1)",
+        "read to Some(2)",
+        "read to Some(3)",
+    ];
+    Model {
+        preemptions: 3,
+        executions: 1000,
+        outcomes,
+    }
+    .check(|| {
+        let (bus, mut producer, reader) = one(Topology::single(unread(1), || 99));
+        drop(reader);
+        let joining = join_and_read(bus);
+        let writing = thread::spawn(move || {
+            for sequence in 0..3 {
+                if attempt(|| producer.try_publish(sequence)).is_none() {
+                    break;
+                }
+            }
+            producer
+        });
+        let _producer = writing.join().unwrap();
+        joining.join().unwrap();
+    });
+}
+
+/// Nobody reads and two producers go on: no slot has two writers, and one who joins reads what was published.
+#[test]
+fn two_producers_unread() {
+    let outcomes = &[
+        "1 accepted, read None",
+        "1 accepted, read Some(1)",
+        "1 accepted, read Some(2)",
+        "2 accepted, read None",
+        "2 accepted, read Some(1)",
+        "2 accepted, read Some(2)",
+    ];
+    Model {
+        preemptions: 2,
+        executions: 1000,
+        outcomes,
+    }
+    .check(|| {
+        let (bus, producer, reader) = one(Topology::multi(unread(1), || 99));
+        drop(reader);
+        let writers = [(1, producer.clone()), (2, producer)].map(|(event, mut producer)| {
+            thread::spawn(move || (attempt(|| producer.try_publish(event)).is_some(), producer))
+        });
+        let mut late = subscribe(&bus).unwrap();
+        let read = attempt(|| late.try_read().map(|batch| batch.iter().next().copied())).flatten();
+        let writers = writers.map(|writer| writer.join().unwrap());
+        let accepted = writers.iter().filter(|(accepted, _)| *accepted).count();
+        saw(format!("{accepted} accepted, read {read:?}"));
     });
 }

@@ -122,6 +122,17 @@ pub enum Placement {
     BestEffort,
 }
 
+/// What producers do when nobody reads: every stage, and every reader that joined, has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnread {
+    /// The bus closes for good: publishing answers `Closed`.
+    #[default]
+    Close,
+    /// They go on, and what they publish is lost unless somebody [joins](crate::Bus::subscribe) in time. Of several producers each
+    /// then looks at the mark of every slot before it uses it again, read or not: some nanoseconds an event.
+    Continue,
+}
+
 /// How a bus is built. The default is safe on any machine; the presets are starting points for tuning.
 ///
 /// ```
@@ -164,6 +175,8 @@ pub struct BusConfig {
     pub placement: Placement,
     /// What to do when a handler fails, unless a stage says otherwise. Default [`OnPanic::Halt`].
     pub on_panic: OnPanic,
+    /// What to do when nobody reads. Default [`OnUnread::Close`].
+    pub on_unread: OnUnread,
     /// Entries in the table of cursors: stages, where each keyed member counts as one, and readers that join later. Default 32; 1 to 1,024.
     /// Each takes 384 bytes; producers that find the ring full read those in use.
     pub stages_max: usize,
@@ -181,6 +194,7 @@ impl Default for BusConfig {
             tail_pauses: 64,
             placement: Placement::Warn,
             on_panic: OnPanic::Halt,
+            on_unread: OnUnread::Close,
             stages_max: 32,
             pressure: None,
         }

@@ -36,7 +36,7 @@ impl<T, K: ProducerKind> Future for PublishFuture<'_, T, K> {
             ..
         } = &mut *self.producer;
         let found = waiter.poll(context, counters, || {
-            look_for_room(sequencer, &ring.core, durability, 1, 1, None)
+            look_for_room(sequencer, ring, durability, 1, 1, None)
         });
         let grant = match ready!(found) {
             Room::Granted(grant) => Ok(grant),

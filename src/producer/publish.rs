@@ -5,10 +5,10 @@ use crate::producer::Producer;
 use crate::producer::claim::{Claim, Notifier};
 use crate::producer::durable::make_room;
 use crate::producer::kind::{ProducerKind, sealed};
+use crate::ring::Ring;
 use crate::ring::cursor::Counters;
 use crate::ring::sequencer::{Claimed, Refused, Sequencer};
 use crate::ring::slots::Events;
-use crate::ring::{Core, Ring};
 use crate::sequence::Sequence;
 use crate::sync::{thread_mark, thread_number};
 use crate::wait::Look;
@@ -75,7 +75,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
         most: u64,
         until: Until,
     ) -> Result<Grant<K>, ClaimError> {
-        let deadline = match (self.sequencer.reserve(&self.ring.core, least, most), until) {
+        let deadline = match (self.sequencer.reserve(&self.ring, least, most), until) {
             (Ok(grant), _) => return Ok(grant),
             (Err(Refused::Closed), _) => {
                 self.tell_sealed();
@@ -116,7 +116,7 @@ impl<T, K: ProducerKind> Producer<T, K> {
         let mut held = None;
         loop {
             let at = deadline.into_iter().chain(held).min();
-            let look = || look_for_room(sequencer, &ring.core, durability, least, most, held);
+            let look = || look_for_room(sequencer, ring, durability, least, most, held);
             match waiter.wait(at, counters, look) {
                 Some(Room::Granted(grant)) => return Ok(grant),
                 Some(Room::Closed) => return Err(ClaimError::Closed),
@@ -315,26 +315,26 @@ pub(super) enum Room<G> {
 }
 
 /// `held`: until when a tap keeps the room, if whoever asks knows that.
-pub(super) fn look_for_room<S: Sequencer>(
+pub(super) fn look_for_room<T, S: Sequencer>(
     sequencer: &mut S,
-    core: &Core,
+    ring: &Ring<T>,
     durability: &Option<Durability>,
     least: u64,
     most: u64,
     held: Option<Instant>,
 ) -> Look<Room<S::Grant>> {
-    match sequencer.reserve(core, least, most) {
+    match sequencer.reserve(ring, least, most) {
         Ok(grant) => Ok(Room::Granted(grant)),
         Err(Refused::Closed) => Ok(Room::Closed),
         Err(Refused::Held { tap, until }) => {
-            make_room(durability, core);
+            make_room(durability, &ring.core);
             match until {
                 Some(until) if held != Some(until) => Ok(Room::HeldUntil(until)),
                 _ => Err(Some(Signal::cursor(tap))),
             }
         }
         Err(Refused::Full { behind }) => {
-            make_room(durability, core);
+            make_room(durability, &ring.core);
             Err(behind.map(Signal::cursor))
         }
     }

@@ -19,7 +19,8 @@
 //! wrote what is below it is done as well. Below the claim counter claims may still be in progress; once all other readers have left, a producer that relied on
 //! such a cursor would write beside the one that claimed the slot a lap ago. So every limit keeps this promise: *all that is below it, less
 //! the capacity, is published*. Cursors keep it because readers have seen marks, the new one too; and without a reader that
-//! [counts](Core::count_reader) there is no claim, for the last one closes the ring before its cursor reads as retired.
+//! [counts](Core::count_reader) there is no claim, for the last one closes the ring before its cursor reads as retired. Where producers
+//! go on unread, each looks at the marks itself before it raises its limit: then the promise needs no reader at all.
 //!
 //! **Leave.** A reader that left retires its cursor, as every stage does. Its entry is taken again once its handle is dropped
 //! ([`Entry::give_back`](super::table::Entry::give_back)): nobody else knows the index by then but sleepers, and producers that look whether
@@ -75,7 +76,7 @@ impl Core {
         let living = &self.readers_living;
         // pairs: READERS (retire)
         let mut now = living.load(Ordering::Acquire);
-        while now > 0 || !step("count_uncounted") {
+        while now > 0 || self.goes_on_unread() || !step("count_uncounted") {
             // pairs: READERS (retire)
             match living.compare_exchange(now, now + 1, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return true,

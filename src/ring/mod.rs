@@ -44,7 +44,7 @@ use cursor::{Counter, Counters, POSITION};
 use lines::Marks;
 use numbering::Numbering;
 use slots::Slots;
-use std::sync::{Arc as PlainArc, Mutex as PlainMutex, PoisonError};
+use std::sync::{Arc as PlainArc, Mutex as PlainMutex, OnceLock, PoisonError};
 use table::Table;
 
 /// In `head`: no sequence at or above the position will ever be given out.
@@ -98,6 +98,8 @@ pub(crate) struct Core {
     id: usize,
     capacity: u64,
     kind: Kind,
+    /// Producers go on when nobody reads.
+    unread: OnceLock<()>,
 }
 
 struct Status {
@@ -133,6 +135,7 @@ impl<T> Ring<T> {
             id: ring_number(),
             capacity,
             kind,
+            unread: OnceLock::new(),
         };
         Ok(Self { slots, core })
     }
@@ -145,6 +148,15 @@ impl Core {
 
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Producers go on when nobody reads, where the ring would else close for good. Said before anybody uses it.
+    pub(crate) fn go_on_unread(&self) {
+        self.unread.get_or_init(|| ());
+    }
+
+    pub(crate) fn goes_on_unread(&self) -> bool {
+        self.unread.get().is_some()
     }
 
     pub(crate) fn numbering(&self) -> &Numbering {
@@ -272,16 +284,16 @@ impl Core {
     /// All readers are there: the ring closes when the last one leaves, or now if all have left.
     pub(crate) fn let_go(&self) {
         // pairs: READERS (retire)
-        if self.readers_living.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.readers_living.fetch_sub(1, Ordering::AcqRel) == 1 && !self.goes_on_unread() {
             self.close();
         }
     }
 
     /// A reader touches no slot any more; `at`: where a group ends, else its cursor stands where it last was. Returns
-    /// whether it was the last reader. The caller wakes everybody who may wait for the cursor, or for the end.
+    /// whether it was the last reader, and the ring has closed. The caller wakes everybody who may wait for the cursor, or for the end.
     ///
     /// The last one closes the ring *before* its cursor reads as retired: a producer that finds no reader left must not get a claim, for
-    /// its limit would no longer say that the slots' last writers are done.
+    /// its limit would no longer say that the slots' last writers are done. Where producers go on unread each of them looks at marks for that.
     pub(crate) fn retire(&self, index: usize, at: Option<u64>) -> bool {
         let cursor = &self.table.entry(index).cursor;
         let retire = || match at {
@@ -293,6 +305,7 @@ impl Core {
         }
         // pairs: READERS (itself): the last one sees what all others did
         let last = self.readers_living.fetch_sub(1, Ordering::AcqRel) == 1;
+        let last = last && !self.goes_on_unread();
         if last {
             self.close();
         }

@@ -57,7 +57,8 @@ impl MultiSequencer {
 
     /// Reads the cursors again until there is room for `least` events above `head`.
     #[cold]
-    fn refresh(&mut self, core: &Core, head: u64, least: u64) -> Result<(), Refused> {
+    fn refresh<T>(&mut self, ring: &Ring<T>, head: u64, least: u64) -> Result<(), Refused> {
+        let core = &ring.core;
         let short = |limit: u64| head + least > limit;
         if let Some((index, seen)) = self.behind
             && short(self.limit)
@@ -67,27 +68,52 @@ impl MultiSequencer {
                 behind: Some(index),
             });
         }
-        let Some(mut found) = core.table.refresh(head) else {
+        let own = if step("unread_late") {
+            self.proven(ring, head)
+        } else {
+            head
+        };
+        let Some(mut found) = core.table.refresh(own) else {
             return if short(self.limit) {
                 Err(Refused::Full { behind: None })
             } else {
                 Ok(())
             };
         };
+        let mut proven = if step("unread_late") {
+            found.position
+        } else {
+            found.position.min(self.proven(ring, head)) // the mutant's place for it
+        };
         let spare = if step("multi_gate") { 0 } else { 1 };
-        self.limit = self.limit.max(found.position + core.capacity() + spare);
+        self.limit = self.limit.max(proven + core.capacity() + spare);
         if short(self.limit) && found.is_tap() {
             self.behind = None;
             found = core.make_way(head, least)?;
-            self.limit = self.limit.max(found.position + core.capacity());
+            proven = found.position.min(own);
+            self.limit = self.limit.max(proven + core.capacity());
         }
-        self.behind = found.cursor.filter(|_| short(self.limit));
         if short(self.limit) {
+            // unless others still write a lap behind, where nobody reads
+            self.behind = (found.cursor).filter(|(_, seen)| seen.position() <= proven);
             return Err(Refused::Full {
-                behind: found.cursor.map(|(index, _)| index),
+                behind: self.behind.map(|(index, _)| index),
             });
         }
+        self.behind = None;
         Ok(())
+    }
+
+    /// How far below `head` whoever wrote the slots is done, if no reader proves it: all that is below is published. Where the last reader
+    /// closes the ring that is never asked. Where producers go on without, each looks at the marks itself, *before* the refresh's fence: so
+    /// whoever joins behind the fence sees them too. Further back than the capacity below its limit it has done so already, and below
+    /// `head` those have who claimed what is there.
+    fn proven<T>(&self, ring: &Ring<T>, head: u64) -> u64 {
+        if !ring.core.goes_on_unread() || !step("unread_unproven") {
+            return head;
+        }
+        let known = self.limit.max(head).saturating_sub(ring.core.capacity());
+        known + ring.slots.published(known, head.saturating_sub(known))
     }
 }
 
@@ -121,11 +147,12 @@ impl Sequencer for MultiSequencer {
         self.claim_from(core, head, head + count)
     }
 
-    fn reserve(&mut self, core: &Core, least: u64, most: u64) -> Result<Ticket, Refused> {
+    fn reserve<T>(&mut self, ring: &Ring<T>, least: u64, most: u64) -> Result<Ticket, Refused> {
+        let core = &ring.core;
         if !step("multi_claim_by_store") {
             // pairs: HEAD; a mutant
             let head = core.head.load(Ordering::Acquire);
-            self.refresh(core, head, least)?;
+            self.refresh(ring, head, least)?;
             let end = (head + most).min(self.limit);
             core.head.swap(end, Ordering::AcqRel); // pairs: HEAD; a mutant
             return Ok(Ticket(head..end));
@@ -141,7 +168,7 @@ impl Sequencer for MultiSequencer {
                 return Err(Refused::Closed);
             }
             if head + most > self.limit {
-                self.refresh(core, head, least)?;
+                self.refresh(ring, head, least)?;
             }
             let end = (head + most).min(self.limit);
             if let Some(ticket) = self.claim_from(core, head, end) {
@@ -171,7 +198,8 @@ impl Sequencer for MultiSequencer {
         // the ticket is used up. The range is below the limit, so every living reader's cursor has passed what the slots
         // held a lap ago (cursors were read with Acquire): those events had been published, so their writers are done
         // too. Readers that have left touch no slot; once none is left the counter is closed before the last cursor
-        // reads as retired, so no claim rests on a limit without readers. None reads a sequence of the range before its
+        // reads as retired, so no claim rests on a limit without readers: unless producers go on without, who look at the
+        // marks of those events themselves (`proven`). None reads a sequence of the range before its
         // mark is stored, after which this token touches its slot no more.
         let token = unsafe { WriteToken::mint(&ring.slots, Self::MARKS, self.line, ticket.0) };
         Claimed::new(self, &ring.core, token)

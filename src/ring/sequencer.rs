@@ -10,7 +10,8 @@ use std::time::Instant;
 /// Why nothing was claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// There is no room. `behind`: the cursor that holds producers back; `None`: readers came or went meanwhile, look again.
+    /// There is no room. `behind`: the cursor that holds producers back; `None`: readers came or went meanwhile, or nobody reads and another
+    /// producer still writes a lap behind: look again.
     Full {
         behind: Option<usize>,
     },
@@ -52,7 +53,8 @@ pub trait Sequencer: Sized {
 
     /// Gets room for `most` events if there is, else for as many as there is, but at least `least`. Never waits.
     #[doc(hidden)]
-    fn reserve(&mut self, core: &Core, least: u64, most: u64) -> Result<Self::Grant, Refused>;
+    fn reserve<T>(&mut self, ring: &Ring<T>, least: u64, most: u64)
+    -> Result<Self::Grant, Refused>;
 
     #[doc(hidden)]
     fn claim<'s, T>(&'s mut self, ring: &'s Ring<T>, grant: Self::Grant) -> Claimed<'s, T, Self>;

@@ -133,7 +133,8 @@ impl Sequencer for SingleSequencer {
         (core.is_open() && next + count <= self.limit).then_some(Room(next..next + count))
     }
 
-    fn reserve(&mut self, core: &Core, least: u64, most: u64) -> Result<Room, Refused> {
+    fn reserve<T>(&mut self, ring: &Ring<T>, least: u64, most: u64) -> Result<Room, Refused> {
+        let core = &ring.core;
         if !core.is_open() {
             return Err(self.answer(core));
         }

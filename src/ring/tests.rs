@@ -192,7 +192,7 @@ fn where_several_publish_a_cursor_joins_where_something_is_not_published() {
     ring.core.add_reader(false);
     let mut producers = [MultiSequencer::new(), MultiSequencer::new()];
     let [first, second] = &mut producers;
-    let claim = |one: &mut MultiSequencer| one.reserve(&ring.core, 1, 1).expect("there is room");
+    let claim = |one: &mut MultiSequencer| one.reserve(&ring, 1, 1).expect("there is room");
     let (early, late) = (claim(first), claim(second));
     let joined = || ring.join().expect("there is room").position;
     assert_eq!(joined(), 0);

@@ -9,7 +9,7 @@ mod smooth;
 mod start;
 mod tap;
 
-use crate::config::{BusConfig, Wait};
+use crate::config::{BusConfig, OnUnread, Wait};
 use crate::consumer::LateReaders;
 use crate::error::Error;
 use crate::journal::replay::Archive;
@@ -215,6 +215,9 @@ impl<T: Send + 'static> Plan<T> {
             event,
         )?);
         ring.core.hold_open();
+        if config.on_unread == OnUnread::Continue {
+            ring.core.go_on_unread();
+        }
         Ok(Self {
             // relaxed: only that each is given once
             id: LAST.fetch_add(1, Ordering::Relaxed),

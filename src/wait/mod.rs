@@ -16,7 +16,7 @@ use signal::{Signal, Signals, Wakeup};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// What a look found: the thing itself, or which signal to watch; `None`: look again at once.
+/// What a look found: the thing itself, or which signal to watch; `None`: none, look again soon.
 pub(crate) type Look<R> = Result<R, Option<Signal>>;
 
 /// How often `Adaptive` looks with a pause in between before it yields: it learns, between these, whether that pays.
@@ -106,10 +106,9 @@ impl Waiter {
                 }
                 Err(watch) => watch,
             };
-            let pause = if watch.is_some() {
-                self.pause(round)
-            } else {
-                Pause::Spin
+            let pause = match self.pause(round) {
+                Pause::Park if watch.is_none() => Pause::Yield, // nobody would wake it
+                pause => pause,
             };
             let reads_clock =
                 !matches!(pause, Pause::Spin) || round.is_multiple_of(LOOKS_BETWEEN_CLOCK_READS);
