@@ -15,9 +15,12 @@ use crate::journal::storage::{File, Storage, failed, write_all};
 use crate::journal::supply::{Prepared, Supply, clean, plain, spare_name};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// So many segments may wait for a sync, each with an open file; the oldest is synced when there is one more.
 const UNSYNCED_MAX: usize = 8;
+/// Opening waits no longer for a prepared segment: a large one takes its time, and the first one does without.
+const PREPARED_WAIT: Duration = Duration::from_secs(1);
 
 /// Appends frames; knows of them only how long they are and which sequences they hold.
 pub(crate) struct Chain {
@@ -62,7 +65,7 @@ impl Chain {
             .iter()
             .cloned()
             .partition(|segment| segment.first < segment.end);
-        let supply = match config.sync {
+        let mut supply = match config.sync {
             SyncPolicy::Never => None,
             SyncPolicy::Interval(_) | SyncPolicy::EveryBatch => {
                 Supply::start(storage, config.segment_bytes)
@@ -89,7 +92,7 @@ impl Chain {
             unix_ns: unix_ns(),
             payload_crc: 0,
         });
-        let prepared = supply.as_ref().and_then(Supply::wait);
+        let prepared = supply.as_mut().and_then(|supply| supply.wait(PREPARED_WAIT));
         let begun = begin(&**storage, prepared, header, watermark, true)?;
         let (header, current, file) = begun;
         sync_names(&**storage, &current)?;
@@ -205,7 +208,7 @@ impl Chain {
             kept_from,
             ..self.header
         };
-        let prepared = self.supply.as_ref().and_then(Supply::take);
+        let prepared = self.supply.as_mut().and_then(Supply::take);
         let (header, current, file) = begin(&*self.storage, prepared, header, None, false)?;
         let file = std::mem::replace(&mut self.file, file);
         if self.dirty {

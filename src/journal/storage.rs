@@ -27,6 +27,11 @@ pub(crate) trait Storage: Send + Sync + 'static {
     /// Makes durable which files there are, and their names.
     fn sync(&self) -> io::Result<()>;
 
+    /// How many bytes its files may grow by, all together.
+    fn room(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
     /// Keeps every other writer out, of this process and of others, until it is dropped; `WouldBlock`: one is there already.
     /// A storage that only its maker knows needs none.
     fn lock(&self) -> io::Result<Lock> {
@@ -194,6 +199,11 @@ mod disk {
 
         fn sync(&self) -> io::Result<()> {
             self.directory.sync_all()
+        }
+
+        fn room(&self) -> io::Result<u64> {
+            let system = rustix::fs::fstatvfs(&self.directory)?;
+            Ok(system.f_bavail.saturating_mul(system.f_frsize))
         }
 
         fn lock(&self) -> io::Result<Lock> {

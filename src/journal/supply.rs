@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 /// Begins the name of a file that is to become a segment.
 const NEXT: &str = ".next-";
@@ -59,12 +60,17 @@ enum Order {
 }
 
 /// A thread that prepares one file at a time. Dropping it ends the thread.
+///
+/// It must not take the last room from the journal that it serves: it begins, and goes on, only while there is room for the file and for another one
+/// as large, which is what the segment that grows may still need.
 pub(crate) struct Supply {
     storage: Arc<dyn Storage>,
     /// `None`: at its end.
     orders: Option<Sender<Order>>,
     /// `None` for a file that could not be prepared: whoever needs one makes it, and meets the error.
     ready: Receiver<Option<Prepared>>,
+    /// One was ordered that did not come yet.
+    is_ordered: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -86,35 +92,51 @@ impl Supply {
             worker.run(&sender);
         };
         let thread = thread.spawn(run).ok()?;
-        let supply = Self {
+        let mut supply = Self {
             storage: storage.clone(),
             orders: Some(orders),
             ready,
+            is_ordered: false,
             thread: Some(thread),
         };
-        supply.order(Order::Prepare);
+        supply.order_one();
         Some(supply)
     }
 
-    /// The file that is ready, and another one is begun; `None`: it is not ready, and will be for the next time.
-    pub(crate) fn take(&self) -> Option<Prepared> {
-        self.taken(self.ready.try_recv().ok())
+    /// The file that is ready, and another one is begun; `None`: it is not ready, and may be for the next time.
+    pub(crate) fn take(&mut self) -> Option<Prepared> {
+        if !self.is_ordered {
+            self.order_one();
+            return None;
+        }
+        let answer = self.ready.try_recv().ok();
+        self.taken(answer)
     }
 
-    /// The same, waiting for it. `None`: it cannot be had.
-    pub(crate) fn wait(&self) -> Option<Prepared> {
-        self.taken(self.ready.recv().ok())
+    /// The same, waiting for it, but no longer than this. `None`: it cannot be had, or takes longer.
+    pub(crate) fn wait(&mut self, most: Duration) -> Option<Prepared> {
+        let answer = self.ready.recv_timeout(most).ok();
+        self.taken(answer)
     }
 
-    fn taken(&self, answer: Option<Option<Prepared>>) -> Option<Prepared> {
+    /// After one that could not be prepared, the next is ordered when one is needed again: until then there will hardly be more room.
+    fn taken(&mut self, answer: Option<Option<Prepared>>) -> Option<Prepared> {
         let answer = answer?;
-        self.order(Order::Prepare);
+        self.is_ordered = false;
+        if answer.is_some() {
+            self.order_one();
+        }
         answer
     }
 
     /// Leaves a removed segment to be used again, or removed for good.
     pub(crate) fn leave(&self, spare: String) {
         self.order(Order::Spare(spare));
+    }
+
+    fn order_one(&mut self) {
+        self.order(Order::Prepare);
+        self.is_ordered = true;
     }
 
     fn order(&self, order: Order) {
@@ -179,12 +201,21 @@ impl Worker {
                 }
             }
         }
+        if !self.has_room(self.bytes) {
+            return None;
+        }
         let prepared = plain(&*self.storage).ok()?;
         if !matches!(self.zero(&*prepared.file), Ok(true)) {
             let _ = self.storage.remove(&prepared.name);
             return None;
         }
         Some(prepared)
+    }
+
+    /// For so many bytes, and as many as the segment that grows may still need.
+    fn has_room(&self, bytes: u64) -> bool {
+        let needed = bytes.saturating_add(self.bytes);
+        self.storage.room().is_ok_and(|room| room > needed)
     }
 
     /// `None`: it is too short to be used again.
@@ -210,7 +241,7 @@ impl Worker {
         Ok(Some(Prepared { name, file, salt }))
     }
 
-    /// `false`: it was told to end.
+    /// `false`: it was told to end, or others took the room.
     fn zero(&mut self, file: &dyn File) -> io::Result<bool> {
         let zeros = vec![0; PIECE];
         let mut done = 0;
@@ -225,6 +256,9 @@ impl Worker {
             write_all(file, &zeros[..piece as usize], done)?;
             done += piece;
             if done.is_multiple_of(SYNCED) {
+                if !self.has_room(self.bytes - done) {
+                    return Ok(false);
+                }
                 file.sync()?;
             }
         }
@@ -240,15 +274,17 @@ mod tests {
     use crate::journal::testing::{Failing, Folder};
 
     const BYTES: u64 = (PIECE as u64) * 3 / 2;
+    /// No test waits so long.
+    const LONG: Duration = Duration::from_secs(60);
 
     #[test]
     fn files_are_zeroed_and_gone_when_nobody_took_them() {
         let folder = Folder::new();
         let storage = folder.disk();
-        let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
-        let first = supply.wait().expect("there is room");
+        let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        let first = supply.wait(LONG).expect("there is room");
         assert_eq!(first.file.len().unwrap(), BYTES);
-        let second = supply.wait().expect("there is room");
+        let second = supply.wait(LONG).expect("there is room");
         assert_ne!((first.salt, &first.name), (second.salt, &second.name));
         drop(supply);
         let mut left = storage.list().unwrap();
@@ -264,7 +300,7 @@ mod tests {
     fn a_removed_segment_is_used_again_once_its_name_is_durably_gone() {
         let folder = Folder::new();
         let (storage, calls) = Failing::over(folder.disk());
-        let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
         let spares: Vec<String> = [(0, BYTES + 5), (1, BYTES), (2, BYTES)]
             .map(|(first, bytes)| {
                 let name = spare_name(&segment_name(first, 7));
@@ -276,10 +312,10 @@ mod tests {
         for spare in &spares {
             supply.leave(spare.clone());
         }
-        supply.wait().expect("the one that was begun before");
+        supply.wait(LONG).expect("the one that was begun before");
         calls.take();
         let recycled = loop {
-            let next = supply.wait().expect("there is room");
+            let next = supply.wait(LONG).expect("there is room");
             let mut byte = [0];
             next.file.read_at(&mut byte, 0).unwrap();
             if byte == [b'x'] {
@@ -300,15 +336,69 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_prepared_is_not_waited_for() {
+    fn what_cannot_be_prepared_is_not_waited_for_and_tried_again_only_when_one_is_needed() {
         let folder = Folder::new();
         let (storage, calls) = Failing::over(folder.disk());
         calls.fail(|verb, _| verb == "write");
-        let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
-        assert!(supply.wait().is_none());
+        let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        assert!(supply.wait(LONG).is_none());
         calls.fail(|_, _| false);
-        supply.wait(); // was begun before that, or after it
-        assert!(supply.wait().is_some(), "another time it may");
+        calls.take();
+        assert!(supply.wait(Duration::from_millis(20)).is_none());
+        assert_eq!(calls.take(), [], "nothing was ordered");
+        assert!(supply.take().is_none(), "it is ordered now");
+        assert!(supply.wait(LONG).is_some(), "another time it may");
+        assert!(supply.wait(LONG).is_some(), "and the next one was begun");
+    }
+
+    #[test]
+    fn the_room_that_the_journal_needs_is_left_to_it() {
+        let folder = Folder::new();
+        let (storage, calls) = Failing::over(folder.disk());
+        calls.room(2 * BYTES);
+        let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        assert!(supply.wait(LONG).is_none());
+        assert_eq!(calls.take(), [], "not a byte was tried");
+        calls.room(2 * BYTES + 1);
+        assert!(supply.take().is_none(), "it is ordered now");
+        assert!(supply.wait(LONG).is_some());
+    }
+
+    #[test]
+    fn room_that_others_take_meanwhile_ends_it() {
+        let folder = Folder::new();
+        let (storage, calls) = Failing::over(folder.disk());
+        let (left, bytes) = (calls.clone(), 2 * SYNCED);
+        calls.fail(move |verb, _| {
+            if verb == "write" {
+                left.room(bytes);
+            }
+            false
+        });
+        let mut supply = Supply::start(&storage, bytes).expect("a thread can be had");
+        assert!(supply.wait(LONG).is_none());
+        let written = calls.take();
+        let written = written.iter().filter(|(verb, _)| *verb == "write").count();
+        assert_eq!(written as u64, SYNCED / PIECE as u64, "half of it");
+        assert_eq!(storage.list().unwrap(), [""; 0], "nothing is left of it");
+    }
+
+    #[test]
+    fn nobody_waits_longer_than_he_likes() {
+        let folder = Folder::new();
+        let (storage, calls) = Failing::over(folder.disk());
+        let (go, going) = channel::<()>();
+        let going = std::sync::Mutex::new(going);
+        calls.fail(move |verb, _| {
+            if verb == "write" {
+                let _ = going.lock().expect("no test panics in it").recv();
+            }
+            false
+        });
+        let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        assert!(supply.wait(Duration::from_millis(1)).is_none());
+        drop(go);
+        assert!(supply.wait(LONG).is_some(), "it comes later");
     }
 
     #[test]
@@ -320,8 +410,8 @@ mod tests {
             let (storage, calls) = Failing::over(folder.disk());
             // asked by the thread that prepares; nothing fails if it is not pinned
             calls.fail(|_, _| caller_is_pinned());
-            let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
-            assert!(supply.wait().is_some(), "it inherited the core");
+            let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+            assert!(supply.wait(LONG).is_some(), "it inherited the core");
         });
         starter.join().expect("it is not pinned");
     }
@@ -332,10 +422,10 @@ mod tests {
         let storage = folder.disk();
         let name = spare_name(&segment_name(0, 7));
         storage.create(&name).unwrap();
-        let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
         supply.leave(name);
         for _ in 0..3 {
-            let next = supply.wait().expect("there is room");
+            let next = supply.wait(LONG).expect("there is room");
             assert_eq!(next.file.len().unwrap(), BYTES);
         }
         let left = storage.list().unwrap();

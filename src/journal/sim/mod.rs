@@ -402,6 +402,11 @@ impl Storage for SimStorage {
         result
     }
 
+    fn room(&self) -> io::Result<u64> {
+        let space = self.state().plan.space;
+        Ok(space.map_or(u64::MAX, |space| space as u64))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         Path::new("/sim").join(name)
     }
