@@ -10,7 +10,7 @@ use crate::journal::format::{
 use crate::journal::pins::Pins;
 use crate::journal::positions::PositionStore;
 use crate::journal::retention::{Limits, kept_from};
-use crate::journal::segment::{Segment, unix_ns};
+use crate::journal::segment::Segment;
 use crate::journal::storage::{File, Storage, failed, write_all};
 use crate::journal::supply::{Prepared, Supply, clean, plain, spare_name};
 use std::io;
@@ -73,7 +73,7 @@ impl Chain {
         };
         let positions = PositionStore::on(storage.clone());
         let pins = Pins::default();
-        let limits = limits(config, &positions, &pins);
+        let limits = limits(&**storage, config, &positions, &pins);
         let header = SegmentHeader {
             first: recovered.next,
             kept_from: match &limits {
@@ -89,7 +89,7 @@ impl Chain {
             count: 0,
             first: recovered.next,
             synced: recovered.next,
-            unix_ns: unix_ns(),
+            unix_ns: storage.unix_ns(),
             payload_crc: 0,
         });
         let prepared = supply.as_mut().and_then(|supply| supply.wait(PREPARED_WAIT));
@@ -123,6 +123,11 @@ impl Chain {
     /// What keeps segments from being removed while they are read.
     pub(crate) fn pins(&self) -> &Pins {
         &self.pins
+    }
+
+    /// For the next frame.
+    pub(crate) fn unix_ns(&self) -> u64 {
+        self.storage.unix_ns()
     }
 
     /// Of the segment that grows.
@@ -193,7 +198,7 @@ impl Chain {
     }
 
     fn roll(&mut self, first: u64) -> Result<(), Error> {
-        let limits = limits(&self.config, &self.positions, &self.pins);
+        let limits = limits(&*self.storage, &self.config, &self.positions, &self.pins);
         let allowed = self.header.kept_from;
         let before = self.current.clone();
         let kept_from = match &limits {
@@ -244,7 +249,7 @@ impl Chain {
             if pins.least().is_some_and(|least| least < end) {
                 break; // somebody began to read since
             }
-            let removed = match &self.supply {
+            let removed = match &mut self.supply {
                 Some(supply) => {
                     let spare = spare_name(&name);
                     let renamed = self.storage.rename(&name, &spare);
@@ -279,7 +284,12 @@ fn sync_names(storage: &dyn Storage, current: &Segment) -> Result<(), Error> {
 }
 
 /// `None`: nothing is ever removed.
-fn limits(config: &JournalConfig, positions: &PositionStore, pins: &Pins) -> Option<Limits> {
+fn limits(
+    storage: &dyn Storage,
+    config: &JournalConfig,
+    positions: &PositionStore,
+    pins: &Pins,
+) -> Option<Limits> {
     let retention = config.retention;
     let some = retention.consumed || retention.bytes_max.is_some() || retention.age_max.is_some();
     some.then(|| Limits {
@@ -291,7 +301,7 @@ fn limits(config: &JournalConfig, positions: &PositionStore, pins: &Pins) -> Opt
             Err(_) => Some(0),
         },
         pinned: pins.hold().least(),
-        now_ns: unix_ns(),
+        now_ns: storage.unix_ns(),
     })
 }
 

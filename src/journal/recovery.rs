@@ -18,7 +18,6 @@ use crate::journal::scan::{Frames, Shape, Stop, corrupt, io_error, segment_heade
 use crate::journal::segment::Segment;
 use crate::journal::storage::{File, Storage};
 use crate::sequence::{Sequence, SequenceRange};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// What opening a journal found and did.
@@ -352,7 +351,7 @@ pub(crate) fn report(survey: &Survey, keep: &[usize], cut: &[usize]) -> Recovery
 }
 
 /// Carries the decision out: removes what is behind, last first, then cuts, then makes durable what is kept, be it that the system takes
-/// it for written.
+/// it for written, and only then removes what that allows to be missing.
 fn clean(
     storage: &dyn Storage,
     survey: Survey,
@@ -392,7 +391,7 @@ fn clean(
     }
     sync_directory(storage)?;
     let recovered = Recovered {
-        id: journal_id(&survey).unwrap_or_else(random),
+        id: journal_id(&survey).unwrap_or_else(|| storage.random()),
         segments: kept.iter().map(|found| found.segment.clone()).collect(),
         next: report.next.get(),
     };
@@ -417,9 +416,4 @@ pub(crate) fn sync_directory(storage: &dyn Storage) -> Result<(), Error> {
     storage
         .sync()
         .map_err(|error| io_error(storage, "", "sync the directory", error))
-}
-
-/// A number that no other journal or segment has, as far as one can tell: the system's randomness, through the standard library's hasher.
-pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one(0)
 }

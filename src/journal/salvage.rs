@@ -9,7 +9,7 @@ use crate::journal::format::{
     ALIGN, Content, FRAME_HEADER, FrameHeader, SEGMENT_HEADER, SegmentHeader, payload_crc,
     segment_name,
 };
-use crate::journal::recovery::{Survey, random, sync_directory};
+use crate::journal::recovery::{Survey, sync_directory};
 use crate::journal::scan::{Frames, io_error};
 use crate::journal::storage::{File, Storage, write_all};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(crate) fn salvage(
     let mut rescue = Rescue {
         storage,
         header: SegmentHeader {
-            journal: id.unwrap_or_else(random),
+            journal: id.unwrap_or_else(|| storage.random()),
             salt: 0,
             first: 0,
             kept_from,
@@ -153,7 +153,7 @@ impl Rescue<'_> {
     }
 
     fn begin(&self) -> Result<Out, Error> {
-        let salt = random();
+        let salt = self.storage.random();
         let header = SegmentHeader {
             salt,
             first: self.expected,

@@ -4,9 +4,11 @@
 use crate::error::{Error, ErrorKind};
 pub(crate) use disk::Disk;
 use std::any::Any;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// One directory. Names are those of files in it.
 pub(crate) trait Storage: Send + Sync + 'static {
@@ -32,6 +34,25 @@ pub(crate) trait Storage: Send + Sync + 'static {
         Ok(u64::MAX)
     }
 
+    /// A number that nobody else has had, for all we know.
+    fn random(&self) -> u64 {
+        // the keys are the system's random numbers and differ from call to call
+        RandomState::new().hash_one(0)
+    }
+
+    /// Nanoseconds since 1970 by the system's clock; 0 before that.
+    fn unix_ns(&self) -> u64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| {
+            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        })
+    }
+
+    /// Whether threads of the journal's own may use it beside its writer: what they do has no order that could be repeated.
+    fn has_threads(&self) -> bool {
+        true
+    }
+
     /// Keeps every other writer out, of this process and of others, until it is dropped; `WouldBlock`: one is there already.
     /// A storage that only its maker knows needs none.
     fn lock(&self) -> io::Result<Lock> {
@@ -40,6 +61,27 @@ pub(crate) trait Storage: Send + Sync + 'static {
 
     /// For error texts.
     fn path(&self, name: &str) -> PathBuf;
+}
+
+/// The syncs of a directory by one process. A system that could not write a change of names may forget it, and tells one caller once: a later sync that
+/// succeeds says nothing about what came before. So after one that failed none counts, whoever asks.
+#[derive(Default)]
+pub(crate) struct NameSyncs {
+    /// Locked during a sync: nobody's may succeed beside one that fails.
+    failed: Mutex<bool>,
+}
+
+impl NameSyncs {
+    pub(crate) fn run(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *failed {
+            let text = "a sync of the directory has failed before";
+            return Err(io::Error::other(text));
+        }
+        let synced = sync();
+        *failed = synced.is_err();
+        synced
+    }
 }
 
 /// Being the one writer of a directory.
@@ -80,7 +122,7 @@ pub(crate) trait File: Send + Sync + 'static {
 
     fn truncate(&self, len: u64) -> io::Result<()>;
 
-    /// Makes the file's bytes and length durable.
+    /// Makes the file's bytes and length durable; an error if it has no name any more.
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -114,18 +156,18 @@ pub(crate) fn write_all(file: &dyn File, bytes: &[u8], offset: u64) -> io::Resul
 
 #[cfg(unix)]
 mod disk {
-    use super::{File, LOCK, Lock, Storage};
+    use super::{File, LOCK, Lock, NameSyncs, Storage};
     use std::fs;
     use std::io;
-    use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+    use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
 
     /// A directory of the system.
     pub(crate) struct Disk {
         path: PathBuf,
-        /// To sync it.
         directory: fs::File,
+        syncs: NameSyncs,
     }
 
     impl Disk {
@@ -157,6 +199,7 @@ mod disk {
             Ok(Self {
                 path: path.to_owned(),
                 directory,
+                syncs: NameSyncs::default(),
             })
         }
     }
@@ -198,7 +241,7 @@ mod disk {
         }
 
         fn sync(&self) -> io::Result<()> {
-            self.directory.sync_all()
+            self.syncs.run(|| self.directory.sync_all())
         }
 
         fn room(&self) -> io::Result<u64> {
@@ -247,7 +290,15 @@ mod disk {
         }
 
         fn sync(&self) -> io::Result<()> {
-            self.sync_data()
+            self.sync_data()?;
+            // the system says nothing of that: somebody removed the file, be it with its directory
+            if self.metadata()?.nlink() == 0 {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the file was removed",
+                ));
+            }
+            Ok(())
         }
     }
 }
@@ -325,5 +376,27 @@ mod tests {
         }
         drop(held);
         lock(&*second).expect("it was given back");
+    }
+
+    #[test]
+    fn no_sync_of_names_counts_after_one_that_failed() {
+        let syncs = NameSyncs::default();
+        syncs.run(|| Ok(())).expect("nothing is wrong yet");
+        let error = syncs.run(|| Err(io::ErrorKind::StorageFull.into()));
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let error = syncs.run(|| Ok(())).expect_err("somebody else asks");
+        assert!(error.to_string().contains("failed before"), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_a_name_cannot_be_synced() {
+        let folder = Folder::new();
+        let disk = folder.disk();
+        let [kept, removed] = ["a", "b"].map(|name| disk.create(name).unwrap());
+        disk.remove("b").unwrap();
+        disk.rename("a", "c").unwrap();
+        kept.sync().expect("it has another name");
+        let error = removed.sync().expect_err("it has none");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -1,8 +1,7 @@
 //! The next segment's file, ready before it is needed: blocks that were written once cost half to sync.
 
 use crate::affinity::unpin_current_thread;
-use crate::journal::format::parse_segment_name;
-use crate::journal::segment::fresh_salt;
+use crate::journal::format::{parse_segment_name, seed};
 use crate::journal::storage::{File, Storage, write_all};
 use std::collections::VecDeque;
 use std::io;
@@ -32,7 +31,7 @@ pub(crate) struct Prepared {
 
 /// An empty file.
 pub(crate) fn plain(storage: &dyn Storage) -> io::Result<Prepared> {
-    let salt = fresh_salt(None);
+    let salt = storage.random();
     let name = format!("{NEXT}{salt:016x}");
     let file = storage.create(&name)?;
     Ok(Prepared { name, file, salt })
@@ -71,7 +70,15 @@ pub(crate) struct Supply {
     ready: Receiver<Option<Prepared>>,
     /// One was ordered that did not come yet.
     is_ordered: bool,
-    thread: Option<JoinHandle<()>>,
+    worker: Where,
+}
+
+/// Who does the work.
+enum Where {
+    /// `None`: at its end.
+    Beside(Option<JoinHandle<()>>),
+    /// Whoever orders it, at once.
+    Here(Worker),
 }
 
 impl Supply {
@@ -79,25 +86,23 @@ impl Supply {
     pub(crate) fn start(storage: &Arc<dyn Storage>, bytes: u64) -> Option<Self> {
         let (orders, ordered) = channel();
         let (sender, ready) = channel();
-        let mut worker = Worker {
+        let worker = Worker {
             storage: storage.clone(),
             bytes,
             orders: ordered,
+            ready: sender,
             spares: VecDeque::new(),
         };
-        let thread = Builder::new().name("journal-prepare".into());
-        let run = move || {
-            // it works beside whoever opens the journal, be that a pinned thread
-            unpin_current_thread();
-            worker.run(&sender);
+        let worker = match storage.has_threads() {
+            true => Where::Beside(Some(worker.start().ok()?)),
+            false => Where::Here(worker),
         };
-        let thread = thread.spawn(run).ok()?;
         let mut supply = Self {
             storage: storage.clone(),
             orders: Some(orders),
             ready,
             is_ordered: false,
-            thread: Some(thread),
+            worker,
         };
         supply.order_one();
         Some(supply)
@@ -130,7 +135,7 @@ impl Supply {
     }
 
     /// Leaves a removed segment to be used again, or removed for good.
-    pub(crate) fn leave(&self, spare: String) {
+    pub(crate) fn leave(&mut self, spare: String) {
         self.order(Order::Spare(spare));
     }
 
@@ -139,10 +144,15 @@ impl Supply {
         self.is_ordered = true;
     }
 
-    fn order(&self, order: Order) {
+    fn order(&mut self, order: Order) {
         if let Some(orders) = &self.orders {
             // a thread that panicked prepares nothing more, and nobody depends on it
             let _ = orders.send(order);
+        }
+        if let Where::Here(worker) = &mut self.worker {
+            while let Ok(order) = worker.orders.try_recv() {
+                worker.obey(order);
+            }
         }
     }
 }
@@ -150,8 +160,9 @@ impl Supply {
 impl Drop for Supply {
     fn drop(&mut self) {
         self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        match &mut self.worker {
+            Where::Beside(thread) => drop(thread.take().map(JoinHandle::join)),
+            Where::Here(worker) => worker.end(),
         }
         for prepared in self.ready.try_iter().flatten() {
             // if it stays, the next open removes it
@@ -164,21 +175,35 @@ struct Worker {
     storage: Arc<dyn Storage>,
     bytes: u64,
     orders: Receiver<Order>,
+    ready: Sender<Option<Prepared>>,
     spares: VecDeque<String>,
 }
 
 impl Worker {
-    fn run(&mut self, ready: &Sender<Option<Prepared>>) {
-        while let Ok(order) = self.orders.recv() {
-            match order {
-                Order::Prepare => {
-                    if ready.send(self.prepare()).is_err() {
-                        break;
-                    }
-                }
-                Order::Spare(name) => self.keep(name),
+    fn start(mut self) -> io::Result<JoinHandle<()>> {
+        let thread = Builder::new().name("journal-prepare".into());
+        thread.spawn(move || {
+            // it works beside whoever opens the journal, be that a pinned thread
+            unpin_current_thread();
+            while let Ok(order) = self.orders.recv() {
+                self.obey(order);
             }
+            self.end();
+        })
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            // nobody takes it any more if all is ending: then it is removed by whoever opens the journal next
+            Order::Prepare => {
+                let prepared = self.prepare();
+                let _ = self.ready.send(prepared);
+            },
+            Order::Spare(name) => self.keep(name),
         }
+    }
+
+    fn end(&mut self) {
         for spare in self.spares.drain(..) {
             let _ = self.storage.remove(&spare);
         }
@@ -225,20 +250,30 @@ impl Worker {
         if len < self.bytes {
             return Ok(None);
         }
-        if len > self.bytes {
-            file.truncate(self.bytes)?;
-            file.sync()?;
-        }
         let old = spare.strip_prefix(SPARE).and_then(parse_segment_name);
-        let salt = fresh_salt(old.map(|(_, salt)| salt));
+        let salt = self.fresh_salt(old.map(|(_, salt)| salt));
         let name = format!("{NEXT}{salt:016x}");
         self.storage.rename(spare, &name)?;
-        // before a byte of it is overwritten: else a loss of power might bring its old name back, with new bytes under it
-        if let Err(error) = self.storage.sync() {
+        // before a byte of it is overwritten or cut off: else a loss of power might bring its old name back, with new bytes under it
+        let synced = self.storage.sync().and_then(|()| match len > self.bytes {
+            true => file.truncate(self.bytes).and_then(|()| file.sync()),
+            false => Ok(()),
+        });
+        if let Err(error) = synced {
             let _ = self.storage.remove(&name);
             return Err(error);
         }
         Ok(Some(Prepared { name, file, salt }))
+    }
+
+    /// That of a segment in a file that was one with the salt `old`: no old frame may pass.
+    fn fresh_salt(&self, old: Option<u64>) -> u64 {
+        loop {
+            let salt = self.storage.random();
+            if old.is_none_or(|old| seed(old) != seed(salt)) {
+                return salt;
+            }
+        }
     }
 
     /// `false`: it was told to end, or others took the room.
