@@ -367,7 +367,6 @@ fn clean(
             .collect()
     };
     let mut gone = survey.unfinished.clone();
-    gone.extend(names(removed));
     gone.extend(names(cut).into_iter().rev());
     // without those before them, later ones that the system still has would seem to be what a front was removed from
     let front = if keep.is_empty() { gone.pop() } else { None };
@@ -390,6 +389,8 @@ fn clean(
         synced.map_err(|error| io_error(storage, &name, "sync it", error))?;
     }
     sync_directory(storage)?;
+    // the header that allows it is durable only now
+    remove(storage, &names(removed))?;
     let recovered = Recovered {
         id: journal_id(&survey).unwrap_or_else(|| storage.random()),
         segments: kept.iter().map(|found| found.segment.clone()).collect(),
