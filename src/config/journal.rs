@@ -54,7 +54,8 @@ pub enum RecoveryMode {
 }
 
 /// Which segments may be removed. Each limit by itself allows it, a stored position forbids it; the default keeps everything.
-/// Whole segments go, oldest first, when a new one is begun; never the newest two.
+/// Whole segments go, oldest first, when a new one is begun; never the newest two. A position's file that cannot be read may hold any: then none goes, see
+/// [`Recovery::unreadable`](crate::Recovery::unreadable).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// The most bytes that segments may take together. Default: no limit; at least one segment's.

@@ -41,6 +41,11 @@ impl Found {
         self.is_empty() && self.behind.is_some_and(|behind| !behind.frames)
     }
 
+    /// The id of the journal that it is of, if its header is whole.
+    pub(crate) fn journal(&self) -> Option<u64> {
+        Some(self.header.ok()?.journal)
+    }
+
     pub(crate) fn kept_from(&self) -> u64 {
         self.header.map_or(0, |header| header.kept_from)
     }
@@ -141,7 +146,7 @@ pub(crate) fn judge(
     let mut ids = found
         .iter()
         .enumerate()
-        .filter_map(|(index, found)| Some((index, found.header.ok()?.journal)));
+        .filter_map(|(index, found)| Some((index, found.journal()?)));
     let damaged = |index: usize, offset, sequence, why: String| {
         Decision::Corrupt(Damage {
             index,

@@ -211,9 +211,11 @@ impl Inspection {
                 event_bytes: whole.event_bytes,
             },
         );
-        examine(&*self.storage, shape, &mut |name, offset, header| {
+        let mut recovery = examine(&*self.storage, shape, &mut |name, offset, header| {
             seen(name, &frame_info(header, offset));
-        })
+        })?;
+        self.positions().report(&mut recovery)?;
+        Ok(recovery)
     }
 
     /// The files in the directory that are no segments, by name.

@@ -5,7 +5,7 @@ use crate::journal::codec::Codec;
 use crate::journal::format::segment_name;
 use crate::journal::recovery::list_segments;
 use crate::journal::replay::{Record, Records, Replay, sequence_since};
-use crate::journal::scan::{Frames, Shape, corrupt, io_error, segment_header};
+use crate::journal::scan::{Frames, Shape, io_error, segment_header};
 use crate::journal::storage::{Disk, Storage};
 use crate::sequence::Sequence;
 use std::fmt;
@@ -172,7 +172,8 @@ impl<T: 'static> Tail<T> {
     ///
     /// # Errors
     /// [`JournalCorrupt`](crate::ErrorKind::JournalCorrupt): later events are there, and this one is not.
-    /// [`JournalIo`](crate::ErrorKind::JournalIo): retention removed the segment before it was read, or the system refused.
+    /// [`JournalIo`](crate::ErrorKind::JournalIo): retention removed the segment before it was read, or the writer came back and had to cut off what was read
+    /// here and was not durable, or the system refused.
     /// [`Codec`](crate::ErrorKind::Codec): the event cannot be decoded; the next call goes on behind it.
     pub fn try_next(&mut self) -> Result<Option<Record<T>>, Error> {
         let (mut looked_again, mut turns) = (false, (0, 0));
@@ -201,7 +202,6 @@ impl<T: 'static> Tail<T> {
                 looked_again = false;
                 continue;
             };
-            let expected = records.frames.expected();
             let own = (records.first, records.salt);
             let name = segment_name(own.0, own.1);
             let failed = |error| io_error(&*self.storage, &name, "read it", error);
@@ -221,15 +221,7 @@ impl<T: 'static> Tail<T> {
                 return Ok(None);
             };
             if looked_again {
-                let (offset, why) = (
-                    records.frames.offset(),
-                    if later.0 < expected {
-                        format!("a recovery cut the journal below it, at {}", later.0)
-                    } else {
-                        format!("{stop}, and a later segment begins with {}", later.0)
-                    },
-                );
-                return Err(corrupt(&*self.storage, &name, offset, expected, why));
+                return Err(records.cut_or_damaged(&*self.storage, stop, later.0));
             }
             looked_again = true; // it was written between the two looks, perhaps
         }

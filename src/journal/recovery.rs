@@ -51,6 +51,14 @@ pub struct Recovery {
     pub cut: Option<Cut>,
     /// Sequences that were lost to damage, now or when the journal was salvaged before.
     pub lost: Vec<SequenceRange>,
+    /// Segments that were removed and are no loss: those that retention had removed and a loss of power brought back, and one that was
+    /// made and never used.
+    pub removed: Vec<String>,
+    /// Consumers whose stored position is above [`next`](Self::next): they were given events that were not durable, and are gone. The same numbers
+    /// will be other events, of which such a consumer would miss some: store a position for it that is right, or remove it.
+    pub ahead: Vec<String>,
+    /// Consumers whose file holds no position. While there is one, retention removes nothing.
+    pub unreadable: Vec<String>,
     /// Files in the directory that are not the journal's. They are left alone.
     pub ignored: Vec<String>,
 }
@@ -99,14 +107,7 @@ pub(crate) fn recover(
         for index in 0..survey.found.len() {
             look_behind(storage, &mut survey, index)?;
         }
-        let synced = survey.found.iter().map(Found::synced).max().unwrap_or(0);
-        salvage(
-            storage,
-            &survey,
-            journal_id(&survey),
-            kept_from(&survey),
-            synced,
-        )?;
+        salvage(storage, &survey)?;
         survey = self::survey(storage, shape)?;
         decision = decide(storage, &mut survey)?;
     }
@@ -269,17 +270,21 @@ pub(crate) fn look_behind(
     Ok(())
 }
 
-/// The journal's id: that of the first whole header.
-fn journal_id(survey: &Survey) -> Option<u64> {
-    survey
-        .found
-        .iter()
-        .find_map(|found| Some(found.header.ok()?.journal))
-}
+impl Survey {
+    /// The journal's id: that of most whole headers, and of the first of them if as many are of another.
+    pub(crate) fn journal_id(&self) -> Option<u64> {
+        let ids = || self.found.iter().filter_map(Found::journal);
+        let count = |id| ids().filter(|other| *other == id).count();
+        // of several that are the greatest `max_by_key` takes the last
+        ids().rev().max_by_key(|id| count(*id))
+    }
 
-/// Below it nothing needs to be there.
-fn kept_from(survey: &Survey) -> u64 {
-    survey.found.iter().map(Found::kept_from).max().unwrap_or(0)
+    /// The segments that say nothing else than that they are of this journal: what another one says means nothing to it.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &Found> {
+        let id = self.journal_id();
+        let found = self.found.iter();
+        found.filter(move |found| found.header.is_err() || found.journal() == id)
+    }
 }
 
 /// Looks behind where the decision needs it, and decides.
@@ -314,8 +319,13 @@ pub(crate) fn decide(storage: &dyn Storage, survey: &mut Survey) -> Result<Decis
     Ok(judge(&survey.found, remove, rest, broken))
 }
 
-/// What is said about it. `cut` are the segments to be removed behind the last one of `keep`.
-pub(crate) fn report(survey: &Survey, keep: &[usize], cut: &[usize]) -> Recovery {
+/// What is said about it, but for the consumers. `cut` are the segments to be removed behind the last one of `keep`.
+pub(crate) fn report(
+    survey: &Survey,
+    removed: &[usize],
+    keep: &[usize],
+    cut: &[usize],
+) -> Recovery {
     let found = |index: &usize| &survey.found[*index];
     let kept = || keep.iter().map(found);
     let last = kept().next_back();
@@ -346,6 +356,11 @@ pub(crate) fn report(survey: &Survey, keep: &[usize], cut: &[usize]) -> Recovery
             .flat_map(|found| found.lost.iter().cloned())
             .map(SequenceRange::new)
             .collect(),
+        removed: (removed.iter().map(found))
+            .map(|found| found.segment.name())
+            .collect(),
+        ahead: Vec::new(),
+        unreadable: Vec::new(),
         ignored: survey.ignored.clone(),
     }
 }
@@ -359,7 +374,7 @@ fn clean(
     keep: &[usize],
     cut: &[usize],
 ) -> Result<(Recovered, Recovery), Error> {
-    let report = report(&survey, keep, cut);
+    let report = report(&survey, removed, keep, cut);
     let names = |indices: &[usize]| -> Vec<String> {
         indices
             .iter()
@@ -392,7 +407,7 @@ fn clean(
     // the header that allows it is durable only now
     remove(storage, &names(removed))?;
     let recovered = Recovered {
-        id: journal_id(&survey).unwrap_or_else(|| storage.random()),
+        id: survey.journal_id().unwrap_or_else(|| storage.random()),
         segments: kept.iter().map(|found| found.segment.clone()).collect(),
         next: report.next.get(),
     };

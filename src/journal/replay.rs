@@ -304,11 +304,7 @@ impl<T: 'static> Records<T> {
 
     /// Where the next record is in the payload.
     #[inline]
-    fn cut_record(
-        &mut self,
-        storage: &dyn Storage,
-        sequence: u64,
-    ) -> Result<Range<usize>, Error> {
+    fn cut_record(&mut self, storage: &dyn Storage, sequence: u64) -> Result<Range<usize>, Error> {
         let payload = self.frames.payload();
         let rest = payload.get(self.at..).unwrap_or_default();
         let Some((record, rest)) = next_record(rest, self.event_bytes) else {
@@ -331,12 +327,7 @@ impl<T: 'static> Records<T> {
     }
 
     #[cold]
-    fn undecoded(
-        &self,
-        storage: &dyn Storage,
-        sequence: u64,
-        error: StageError,
-    ) -> Error {
+    fn undecoded(&self, storage: &dyn Storage, sequence: u64, error: StageError) -> Error {
         let path = storage.path(&self.name());
         let text = format!(
             "{}: the codec cannot decode sequence {sequence}: {error}",
@@ -353,6 +344,21 @@ impl<T: 'static> Records<T> {
             Ok(segments) if !segments.contains(&(self.first, self.salt)) => self.removed(storage),
             Ok(_) => corrupt(storage, &self.name(), offset, sequence, stop),
         }
+    }
+
+    /// No frame begins here, and a later segment begins with `later`.
+    pub(crate) fn cut_or_damaged(&self, storage: &dyn Storage, stop: Stop, later: u64) -> Error {
+        let (offset, sequence) = (self.frames.offset(), self.frames.expected());
+        if later >= sequence {
+            let why = format!("{stop}, and a later segment begins with {later}");
+            return corrupt(storage, &self.name(), offset, sequence, why);
+        }
+        let path = storage.path(&self.name());
+        let text = format!(
+            "{}: a recovery cut the journal at sequence {later}, and it was read up to {sequence}",
+            path.display()
+        );
+        Error::new(ErrorKind::JournalIo, text)
     }
 
     /// Retention was faster.

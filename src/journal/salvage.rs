@@ -35,17 +35,13 @@ struct Rescue<'a> {
     bytes: Vec<u8>,
 }
 
-/// `synced`: the highest in the journal. What was durable and is nowhere is lost.
-pub(crate) fn salvage(
-    storage: &dyn Storage,
-    survey: &Survey,
-    id: Option<u64>,
-    kept_from: u64,
-    synced: u64,
-) -> Result<(), Error> {
-    let Some(front) = survey.found.first() else {
+/// Of what a survey found that looked behind every segment.
+pub(crate) fn salvage(storage: &dyn Storage, survey: &Survey) -> Result<(), Error> {
+    let Some(front) = survey.own().next() else {
         return Ok(());
     };
+    let id = survey.journal_id();
+    let kept_from = survey.own().map(Found::kept_from).max().unwrap_or(0);
     let mut rescue = Rescue {
         storage,
         header: SegmentHeader {
@@ -64,7 +60,7 @@ pub(crate) fn salvage(
     };
     let mut damaged = Vec::new();
     for found in &survey.found {
-        let is_ours = found.header.is_ok_and(|header| Some(header.journal) == id);
+        let is_ours = found.header.is_ok() && found.journal() == id;
         let frames_behind = found.behind.is_none_or(|behind| behind.frames);
         let segment = &found.segment;
         if is_ours
@@ -82,9 +78,9 @@ pub(crate) fn salvage(
             rescue.take_frames(found)?;
         }
     }
-    // a segment that was begun says that everything below it was recorded
-    let begun = survey.found.iter().map(|found| found.segment.first).max();
-    rescue.lose_until(synced.max(begun.unwrap_or(0)))?;
+    // what was durable and is nowhere is lost; a segment that was begun says that everything below it was recorded
+    let known = |found: &Found| found.synced().max(found.segment.first);
+    rescue.lose_until(survey.own().map(known).max().unwrap_or(0))?;
     rescue.finish()?;
     rescue.show(&damaged)
 }
