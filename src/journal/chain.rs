@@ -92,7 +92,9 @@ impl Chain {
             unix_ns: storage.unix_ns(),
             payload_crc: 0,
         });
-        let prepared = supply.as_mut().and_then(|supply| supply.wait(PREPARED_WAIT));
+        let prepared = supply
+            .as_mut()
+            .and_then(|supply| supply.wait(PREPARED_WAIT));
         let begun = begin(&**storage, prepared, header, watermark, true)?;
         let (header, current, file) = begun;
         sync_names(&**storage, &current)?;

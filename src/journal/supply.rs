@@ -198,7 +198,7 @@ impl Worker {
             Order::Prepare => {
                 let prepared = self.prepare();
                 let _ = self.ready.send(prepared);
-            },
+            }
             Order::Spare(name) => self.keep(name),
         }
     }
