@@ -9,10 +9,11 @@ use crate::journal::format::{
 };
 use crate::journal::pins::Pins;
 use crate::journal::positions::PositionStore;
-use crate::journal::retention::{Limits, kept_from};
+use crate::journal::retention::{Limits, choose_kept_from};
 use crate::journal::segment::Segment;
 use crate::journal::storage::{File, Storage, failed, write_all};
 use crate::journal::supply::{Prepared, Supply, clean, plain, spare_name};
+use crate::sequence::Sequence;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +78,7 @@ impl Chain {
         let header = SegmentHeader {
             first: recovered.next,
             kept_from: match &limits {
-                Some(limits) => kept_from(&sealed, recovered.next, limits),
+                Some(limits) => choose_kept_from(&sealed, recovered.next, limits),
                 None => (sealed.first()).map_or(recovered.next, |segment| segment.first),
             },
             ..header
@@ -206,7 +207,7 @@ impl Chain {
         let kept_from = match &limits {
             Some(limits) => {
                 let all: Vec<Segment> = self.sealed.iter().chain([&before]).cloned().collect();
-                kept_from(&all, first, limits)
+                choose_kept_from(&all, first, limits)
             }
             None => allowed,
         };
@@ -299,7 +300,7 @@ fn limits(
         segment_bytes: config.segment_bytes,
         // a position that cannot be read may be any
         slowest: match positions.slowest() {
-            Ok(slowest) => slowest.map(crate::sequence::Sequence::get),
+            Ok(slowest) => slowest.map(Sequence::get),
             Err(_) => Some(0),
         },
         pinned: pins.hold().least(),

@@ -11,6 +11,7 @@ pub(crate) mod decision;
 mod examine;
 pub(crate) mod format;
 pub(crate) mod inspect;
+pub(crate) mod names;
 mod pins;
 pub(crate) mod positions;
 pub(crate) mod reader;

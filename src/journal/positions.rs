@@ -1,6 +1,7 @@
 //! How far named consumers are: one small file for each, that holds its last two positions.
 
 use crate::error::{Error, ErrorKind};
+use crate::journal::names::{POSITION, UNBORN_POSITION};
 use crate::journal::recovery::Recovery;
 use crate::journal::storage::{Disk, File, Storage, failed, read_full, write_all};
 use crate::sequence::Sequence;
@@ -67,11 +68,7 @@ impl State {
     }
 }
 
-/// Begins the name of a consumer's file; its name follows.
-const PREFIX: &str = ".position-";
-/// The same, of one that is being made.
-const UNBORN: &str = ".unborn-position-";
-/// The most bytes that a file's name may have after that.
+/// The most bytes that a consumer's name may have in its file's.
 const NAME_MAX: usize = 200;
 
 const MAGIC: [u8; 8] = *b"RINGWAYP";
@@ -300,7 +297,7 @@ impl PositionStore {
 
     /// A file is there only with a position in it: so one that holds none is damaged, and not taken for a consumer that is new.
     fn create(&self, name: &str, position: u64) -> io::Result<()> {
-        let unborn = format!("{UNBORN}{}", name.trim_start_matches(PREFIX));
+        let unborn = format!("{UNBORN_POSITION}{}", name.trim_start_matches(POSITION));
         match self.storage.remove(&unborn) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -346,12 +343,12 @@ fn file_name(name: &str) -> Result<String, Error> {
             accepted,
         ));
     }
-    Ok(format!("{PREFIX}{encoded}"))
+    Ok(format!("{POSITION}{encoded}"))
 }
 
 /// Whose file it is; `None`: not one of ours.
 fn consumer(file: &str) -> Option<String> {
-    let encoded = file.strip_prefix(PREFIX)?;
+    let encoded = file.strip_prefix(POSITION)?;
     let mut bytes = Vec::new();
     let mut rest = encoded.bytes();
     while let Some(byte) = rest.next() {

@@ -12,6 +12,7 @@ use crate::journal::decision::{
 use crate::journal::format::{
     Content, FrameHeader, SEGMENT_HEADER, parse_segment_name, segment_name,
 };
+use crate::journal::names::NEXT;
 use crate::journal::renew;
 use crate::journal::salvage::salvage;
 use crate::journal::scan::{Frames, Shape, Stop, corrupt, io_error, segment_header};
@@ -128,7 +129,7 @@ pub(crate) fn sort_names(names: Vec<String>) -> (Vec<(u64, u64)>, Vec<String>, V
     for name in names {
         match parse_segment_name(&name) {
             Some((first, salt)) if first < 1 << 62 => segments.push((first, salt)),
-            _ if name.starts_with(".next-") => unfinished.push(name),
+            _ if name.starts_with(NEXT) => unfinished.push(name),
             _ if name.starts_with('.') => {}
             _ => ignored.push(name),
         }

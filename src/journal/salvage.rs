@@ -9,6 +9,7 @@ use crate::journal::format::{
     ALIGN, Content, FRAME_HEADER, FrameHeader, SEGMENT_HEADER, SegmentHeader, payload_crc,
     segment_name,
 };
+use crate::journal::names::{DAMAGED, NEXT};
 use crate::journal::recovery::{Survey, sync_directory};
 use crate::journal::scan::{Frames, io_error};
 use crate::journal::storage::{File, Storage, write_all};
@@ -186,12 +187,12 @@ impl Rescue<'_> {
         }
         sync_directory(self.storage)?;
         for name in damaged {
-            rename(name, &format!(".damaged-{name}"))?;
+            rename(name, &format!("{DAMAGED}{name}"))?;
         }
         sync_directory(self.storage)
     }
 }
 
 fn hidden(name: &str) -> String {
-    format!(".next-{name}")
+    format!("{NEXT}{name}")
 }

@@ -2,6 +2,7 @@
 //! failing one in its place.
 
 use crate::error::{Error, ErrorKind};
+use crate::journal::names::LOCK;
 pub(crate) use disk::Disk;
 use std::any::Any;
 use std::hash::{BuildHasher, RandomState};
@@ -108,8 +109,6 @@ pub(crate) fn failed(storage: &dyn Storage, name: &str, what: &str, error: io::E
     Error::new(ErrorKind::JournalIo, text).with_source(Arc::new(error))
 }
 
-const LOCK: &str = ".lock";
-
 /// One file of it.
 pub(crate) trait File: Send + Sync + 'static {
     fn len(&self) -> io::Result<u64>;
@@ -156,7 +155,8 @@ pub(crate) fn write_all(file: &dyn File, bytes: &[u8], offset: u64) -> io::Resul
 
 #[cfg(unix)]
 mod disk {
-    use super::{File, LOCK, Lock, NameSyncs, Storage};
+    use super::{File, Lock, NameSyncs, Storage};
+    use crate::journal::names::LOCK;
     use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
     use rustix::fs::{flock, fstatvfs, openat, renameat, statat, unlinkat};
     use rustix::io::retry_on_intr;

@@ -2,6 +2,7 @@
 
 use crate::affinity::unpin_current_thread;
 use crate::journal::format::{parse_segment_name, seed};
+use crate::journal::names::{NEXT, SPARE};
 use crate::journal::storage::{File, Storage, write_all};
 use std::collections::VecDeque;
 use std::io;
@@ -9,11 +10,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
-
-/// Begins the name of a file that is to become a segment.
-const NEXT: &str = ".next-";
-/// Begins the name of a segment that was removed, to be used again.
-const SPARE: &str = ".spare-";
 
 /// Zeros are written in pieces of this: larger ones make later small writes several times slower.
 const PIECE: usize = 64 << 10;
