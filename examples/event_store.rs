@@ -156,6 +156,8 @@ fn run(life: u32, directory: &Path, consumers: &[Arc<Consumer>]) -> Result<(), S
         "what both were done with is gone"
     );
 
+    // positions are stored behind the journal, where all is durable: none can be ahead of it
+    assert!(journal.recovery().ahead.is_empty());
     let positions = journal.positions();
     for consumer in consumers {
         let stored = positions.load(consumer.name)?.unwrap_or(first);

@@ -341,3 +341,25 @@ fn a_bus_without_a_journal_has_nothing_to_replay() {
     let error = bus.replay(Sequence::new(0)).expect_err("there is none");
     assert_eq!(error.kind(), ErrorKind::JournalMisplaced);
 }
+
+/// The system goes on to sync files that have no name any more, and says that all is well.
+#[test]
+#[cfg(unix)]
+fn a_directory_that_somebody_removes_is_noticed_by_the_next_sync() {
+    for sync in POLICIES {
+        limited(move || {
+            let directory = Directory::new();
+            let (bus, mut producer) = alone(&directory, sync);
+            let sequence = producer.publish(1).unwrap();
+            producer.wait_durable(sequence, Level::Synced).unwrap();
+            std::fs::remove_dir_all(&directory.0).unwrap();
+            let sequence = producer.publish(2).unwrap();
+            producer
+                .wait_durable(sequence, Level::Synced)
+                .expect_err("it is nowhere");
+            drop(producer);
+            let error = bus.shutdown().expect_err("the journal has failed");
+            assert!(error.to_string().contains("removed"), "{error}");
+        });
+    }
+}

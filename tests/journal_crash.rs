@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::journal::{Process, Scratch, arguments, event, lives, say};
+use common::journal::{Process, Scratch, arguments, event, lives, lives_from, say};
 use common::{Random, limited, seeded, within};
 use ringway::{BusConfig, Bytes, Journal, JournalConfig, Level, SyncPolicy, Topology};
 use std::env;
@@ -16,6 +16,8 @@ const KILLS: u64 = 200;
 /// So many on one journal.
 const LIVES: u64 = 10;
 
+const KINDS: u64 = 5;
+
 /// The policies, and what is waited for under each: what survives the end of a process.
 fn kind(kind: u64) -> (JournalConfig, Level) {
     let (sync, level) = match kind {
@@ -25,14 +27,17 @@ fn kind(kind: u64) -> (JournalConfig, Level) {
             Level::Synced,
         ),
         2 => (SyncPolicy::Never, Level::Synced),
-        _ => (SyncPolicy::Never, Level::Written),
+        3 => (SyncPolicy::Never, Level::Written),
+        // removes segments, and uses their files again
+        _ => (SyncPolicy::EveryBatch, Level::Synced),
     };
-    let config = JournalConfig {
+    let mut config = JournalConfig {
         segment_bytes: 16 << 10,
         write_bytes_max: 4 << 10,
         sync,
         ..JournalConfig::default()
     };
+    config.retention.bytes_max = (kind == KINDS - 1).then_some(4 * config.segment_bytes);
     (config, level)
 }
 
@@ -72,10 +77,10 @@ fn child() {
 
 /// One journal, written and killed several times. How many events were there in the end.
 fn lives_of_one(directory: &Path, kills: u64, random: &mut Random) -> usize {
-    let of = random.below(4);
+    let of = random.below(KINDS);
     let (config, _) = kind(of);
     // in which life each event was written that was there after a recovery: it may never change
-    let mut known: Vec<u64> = Vec::new();
+    let mut known: (u64, Vec<u64>) = (0, Vec::new());
     for life in 0..kills {
         let burst = 1 + random.below(2) * random.below(40);
         let process = Process::start("child", &[&directory.display(), &of, &life, &burst]);
@@ -87,26 +92,31 @@ fn lives_of_one(directory: &Path, kills: u64, random: &mut Random) -> usize {
         let confirmed = said
             .last()
             .map_or(0, |line| line.parse().expect("a number"));
-        let found = lives(directory, &config).unwrap_or_else(|error| {
+        let (first, found) = lives_from(directory, &config).unwrap_or_else(|error| {
             panic!(
                 "life {life} of a journal of kind {of} in {}: {error}",
                 directory.display()
             )
         });
-        let there = found.len();
+        let there = first as usize + found.len();
         assert!(
             there >= confirmed,
             "{confirmed} were confirmed, {there} are there"
         );
-        assert!(found.starts_with(&known), "what was there has changed");
-        let new = &found[known.len()..];
+        let may_go = config.retention.bytes_max.is_some();
+        assert!(first >= known.0 && (may_go || first == 0), "{first}");
+        // of what was known, what is above the front
+        let gone = known.1.len().min((first - known.0) as usize);
+        let still = &known.1[gone..];
+        assert!(found.starts_with(still), "what was there has changed");
+        let new = &found[still.len()..];
         assert!(
             new.iter().all(|of| *of == life),
             "what was cut came back: {new:?}"
         );
-        known = found;
+        known = (first, found);
     }
-    known.len()
+    known.0 as usize + known.1.len()
 }
 
 #[test]

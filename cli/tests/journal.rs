@@ -261,3 +261,22 @@ fn what_was_lost_and_salvaged_is_told() {
     let (_, stdout, _) = run(&["inspect", directory.path()]);
     assert!(stdout.contains(&format!(" {lost} lost\n")) && stdout.contains("  damaged\n"));
 }
+
+/// What it writes into is not what is named.
+#[test]
+fn an_export_does_not_follow_a_link_into_the_journal() {
+    let directory = Directory::with_pairs("link", 10);
+    let before = directory.content();
+    let segment = fs::read_dir(&directory.0)
+        .expect("it is there")
+        .map(|entry| entry.expect("it is there").path())
+        .find(|path| path.extension().is_some_and(|end| end == "segment"));
+    let link = directory.0.with_extension("link");
+    std::os::unix::fs::symlink(segment.expect("it has one"), &link).expect("a link can be made");
+    let output = link.to_str().expect("it is text");
+    let (code, _, stderr) = run(&["export", directory.path(), "--output", output]);
+    fs::remove_file(&link).expect("it is still a link");
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("outside the journal"), "{stderr}");
+    assert_eq!(directory.content(), before);
+}

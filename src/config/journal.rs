@@ -20,7 +20,8 @@ const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 /// that was reported durable is ever lost, whatever the policy is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// Only when somebody waits for it, and when the journal is closed.
+    /// Only when somebody waits for it, when the journal is closed, when retention removes something, and when more than eight
+    /// segments wait for it.
     Never,
     /// At the latest so long after an event was written; above 0, at most an hour.
     Interval(Duration),
@@ -53,7 +54,8 @@ pub enum RecoveryMode {
 }
 
 /// Which segments may be removed. Each limit by itself allows it, a stored position forbids it; the default keeps everything.
-/// Whole segments go, oldest first, when a new one is begun; never the newest two.
+/// Whole segments go, oldest first, when a new one is begun; never the newest two. A position's file that cannot be read may hold any: then none goes, see
+/// [`Recovery::unreadable`](crate::Recovery::unreadable).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// The most bytes that segments may take together. Default: no limit; at least one segment's.
@@ -79,7 +81,8 @@ pub struct Retention {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalConfig {
     /// Bytes of a segment file, which is the unit that retention removes. Default 64 MiB; 4 KiB to 1 TiB. A larger one rolls less
-    /// often; opening and rolling zero one ahead (about 2 ms a MiB), unless `sync` is `Never`. A write that is larger by itself gets a longer segment.
+    /// often. Unless `sync` is `Never`, one is zeroed ahead on a thread beside (about 2 ms a MiB): opening waits for the first, for up to a second; where less
+    /// room is left than two segments take, none is. A write that is larger by itself gets a longer segment.
     pub segment_bytes: u64,
     /// When what was written is made durable. Default [`SyncPolicy::EveryBatch`].
     pub sync: SyncPolicy,

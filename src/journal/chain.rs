@@ -9,15 +9,19 @@ use crate::journal::format::{
 };
 use crate::journal::pins::Pins;
 use crate::journal::positions::PositionStore;
-use crate::journal::retention::{Limits, kept_from};
-use crate::journal::segment::{Segment, unix_ns};
+use crate::journal::retention::{Limits, choose_kept_from};
+use crate::journal::segment::Segment;
 use crate::journal::storage::{File, Storage, failed, write_all};
 use crate::journal::supply::{Prepared, Supply, clean, plain, reserved, spare_name};
+use crate::sequence::Sequence;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// So many segments may wait for a sync, each with an open file; the oldest is synced when there is one more.
 const UNSYNCED_MAX: usize = 8;
+/// Opening waits no longer for a prepared segment: a large one takes its time, and the first one does without.
+const PREPARED_WAIT: Duration = Duration::from_secs(1);
 
 /// Appends frames; knows of them only how long they are and which sequences they hold.
 pub(crate) struct Chain {
@@ -62,7 +66,7 @@ impl Chain {
             .iter()
             .cloned()
             .partition(|segment| segment.first < segment.end);
-        let supply = match config.sync {
+        let mut supply = match config.sync {
             SyncPolicy::Never => None,
             SyncPolicy::Interval(_) | SyncPolicy::EveryBatch => {
                 Supply::start(storage, config.segment_bytes)
@@ -70,11 +74,11 @@ impl Chain {
         };
         let positions = PositionStore::on(storage.clone());
         let pins = Pins::default();
-        let limits = limits(config, &positions, &pins);
+        let limits = limits(&**storage, config, &positions, &pins);
         let header = SegmentHeader {
             first: recovered.next,
             kept_from: match &limits {
-                Some(limits) => kept_from(&sealed, recovered.next, limits),
+                Some(limits) => choose_kept_from(&sealed, recovered.next, limits),
                 None => (sealed.first()).map_or(recovered.next, |segment| segment.first),
             },
             ..header
@@ -86,11 +90,11 @@ impl Chain {
             count: 0,
             first: recovered.next,
             synced: recovered.next,
-            unix_ns: unix_ns(),
+            unix_ns: storage.unix_ns(),
             payload_crc: 0,
         });
-        let prepared = match &supply {
-            Some(supply) => supply.wait(),
+        let prepared = match &mut supply {
+            Some(supply) => supply.wait(PREPARED_WAIT),
             None => reserved(&**storage, config.segment_bytes).ok(),
         };
         let begun = begin(&**storage, prepared, header, watermark, true)?;
@@ -123,6 +127,11 @@ impl Chain {
     /// What keeps segments from being removed while they are read.
     pub(crate) fn pins(&self) -> &Pins {
         &self.pins
+    }
+
+    /// For the next frame.
+    pub(crate) fn unix_ns(&self) -> u64 {
+        self.storage.unix_ns()
     }
 
     /// Of the segment that grows.
@@ -193,13 +202,13 @@ impl Chain {
     }
 
     fn roll(&mut self, first: u64) -> Result<(), Error> {
-        let limits = limits(&self.config, &self.positions, &self.pins);
+        let limits = limits(&*self.storage, &self.config, &self.positions, &self.pins);
         let allowed = self.header.kept_from;
         let before = self.current.clone();
         let kept_from = match &limits {
             Some(limits) => {
                 let all: Vec<Segment> = self.sealed.iter().chain([&before]).cloned().collect();
-                kept_from(&all, first, limits)
+                choose_kept_from(&all, first, limits)
             }
             None => allowed,
         };
@@ -208,7 +217,7 @@ impl Chain {
             kept_from,
             ..self.header
         };
-        let prepared = match &self.supply {
+        let prepared = match &mut self.supply {
             Some(supply) => supply.take(),
             None => reserved(&*self.storage, self.config.segment_bytes).ok(),
         };
@@ -247,7 +256,7 @@ impl Chain {
             if pins.least().is_some_and(|least| least < end) {
                 break; // somebody began to read since
             }
-            let removed = match &self.supply {
+            let removed = match &mut self.supply {
                 Some(supply) => {
                     let spare = spare_name(&name);
                     let renamed = self.storage.rename(&name, &spare);
@@ -282,7 +291,12 @@ fn sync_names(storage: &dyn Storage, current: &Segment) -> Result<(), Error> {
 }
 
 /// `None`: nothing is ever removed.
-fn limits(config: &JournalConfig, positions: &PositionStore, pins: &Pins) -> Option<Limits> {
+fn limits(
+    storage: &dyn Storage,
+    config: &JournalConfig,
+    positions: &PositionStore,
+    pins: &Pins,
+) -> Option<Limits> {
     let retention = config.retention;
     let some = retention.consumed || retention.bytes_max.is_some() || retention.age_max.is_some();
     some.then(|| Limits {
@@ -290,11 +304,11 @@ fn limits(config: &JournalConfig, positions: &PositionStore, pins: &Pins) -> Opt
         segment_bytes: config.segment_bytes,
         // a position that cannot be read may be any
         slowest: match positions.slowest() {
-            Ok(slowest) => slowest.map(crate::sequence::Sequence::get),
+            Ok(slowest) => slowest.map(Sequence::get),
             Err(_) => Some(0),
         },
         pinned: pins.hold().least(),
-        now_ns: unix_ns(),
+        now_ns: storage.unix_ns(),
     })
 }
 

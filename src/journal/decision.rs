@@ -41,6 +41,11 @@ impl Found {
         self.is_empty() && self.behind.is_some_and(|behind| !behind.frames)
     }
 
+    /// The id of the journal that it is of, if its header is whole.
+    pub(crate) fn journal(&self) -> Option<u64> {
+        Some(self.header.ok()?.journal)
+    }
+
     pub(crate) fn kept_from(&self) -> u64 {
         self.header.map_or(0, |header| header.kept_from)
     }
@@ -111,8 +116,8 @@ pub(crate) fn first_break(found: &[Found], rest: &[usize]) -> usize {
     broken.unwrap_or(rest.len().saturating_sub(1))
 }
 
-/// What the headers of this chain say need not be there.
-fn kept_from(found: &[Found], chain: &[usize]) -> u64 {
+/// What is below need not be there, the headers of this chain say.
+fn missing_below(found: &[Found], chain: &[usize]) -> u64 {
     let kept = chain.iter().map(|index| found[*index].kept_from());
     kept.max().unwrap_or(0)
 }
@@ -126,7 +131,7 @@ pub(crate) fn is_left_by_retention(found: &[Found], rest: &[usize], broken: usiz
         return false;
     };
     let next = &found[*next].segment;
-    let kept_from = kept_from(found, &rest[..=first_break(found, rest)]);
+    let kept_from = missing_below(found, &rest[..=first_break(found, rest)]);
     let frames = this.behind.is_none_or(|behind| behind.frames);
     this.segment.end < next.first && next.first <= kept_from && !frames
 }
@@ -141,7 +146,7 @@ pub(crate) fn judge(
     let mut ids = found
         .iter()
         .enumerate()
-        .filter_map(|(index, found)| Some((index, found.header.ok()?.journal)));
+        .filter_map(|(index, found)| Some((index, found.journal()?)));
     let damaged = |index: usize, offset, sequence, why: String| {
         Decision::Corrupt(Damage {
             index,
@@ -168,7 +173,7 @@ pub(crate) fn judge(
         };
     };
     let first = found[start].segment.first;
-    let kept_from = kept_from(found, &rest[..=broken]);
+    let kept_from = missing_below(found, &rest[..=broken]);
     if first > kept_from {
         let why = format!(
             "the first segment begins here, and those before it, from sequence {kept_from} on, are missing"
@@ -201,7 +206,7 @@ pub(crate) fn judge(
         return damaged(last, 0, first, why);
     }
     // one header stays to say that what is missing before the first segment was removed, and where the numbers go on
-    let is_needless = found[last].is_empty() && first <= self::kept_from(found, &rest[..broken]);
+    let is_needless = found[last].is_empty() && first <= missing_below(found, &rest[..broken]);
     let cut = rest.split_off(if is_needless { broken } else { broken + 1 });
     Decision::Keep {
         remove,

@@ -94,7 +94,7 @@ fn judge(
         go_on(storage, shape, found, seen)?;
     }
     match decide(storage, survey)? {
-        Decision::Keep { keep, cut, .. } => Ok(report(survey, &keep, &cut)),
+        Decision::Keep { remove, keep, cut } => Ok(report(survey, &remove, &keep, &cut)),
         Decision::Corrupt(damage) => Err(corruption(storage, survey, &damage)),
     }
 }

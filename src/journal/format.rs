@@ -173,7 +173,8 @@ impl FrameHeader {
             Content::Abandoned | Content::Lost => self.count > 0 && self.bytes == 0,
             Content::Watermark => self.count == 0 && self.bytes == 0,
         };
-        counted && end.is_some_and(|end| end < 1 << 62)
+        // a frame is written behind what is durable, so it begins there or later
+        counted && self.synced <= self.first && end.is_some_and(|end| end < 1 << 62)
     }
 }
 
@@ -275,8 +276,8 @@ mod tests {
                 content,
                 bytes: has_records * 20,
                 count: u64::from(content != Content::Watermark) * 9,
-                first: 7,
-                synced: 8,
+                first: 8,
+                synced: 7,
                 unix_ns: 9,
                 payload_crc: 10,
             };
@@ -289,6 +290,24 @@ mod tests {
                 assert_eq!(FrameHeader::decode(&bytes, 11), None, "bit {bit}");
             }
         }
+    }
+
+    #[test]
+    fn no_frame_says_that_it_was_durable_before_it_was_written() {
+        let bytes = |first, synced| {
+            let frame = FrameHeader {
+                content: Content::Watermark,
+                bytes: 0,
+                count: 0,
+                first,
+                synced,
+                unix_ns: 0,
+                payload_crc: 0,
+            };
+            frame.encode(1)
+        };
+        assert!(FrameHeader::decode(&bytes(7, 7), 1).is_some());
+        assert_eq!(FrameHeader::decode(&bytes(7, 8), 1), None);
     }
 
     #[test]

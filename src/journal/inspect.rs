@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::journal::examine::examine;
 use crate::journal::format::{Content, FrameHeader, parse_segment_name, records, segment_name};
+use crate::journal::names::{DAMAGED, LOCK, NEXT, POSITION, SPARE};
 use crate::journal::positions::PositionStore;
 use crate::journal::reader::open_directory;
 use crate::journal::recovery::{Recovery, list_segments};
@@ -211,9 +212,11 @@ impl Inspection {
                 event_bytes: whole.event_bytes,
             },
         );
-        examine(&*self.storage, shape, &mut |name, offset, header| {
+        let mut recovery = examine(&*self.storage, shape, &mut |name, offset, header| {
             seen(name, &frame_info(header, offset));
-        })
+        })?;
+        self.positions().report(&mut recovery)?;
+        Ok(recovery)
     }
 
     /// The files in the directory that are no segments, by name.
@@ -250,11 +253,11 @@ impl Inspection {
 impl FileKind {
     fn of(name: &str) -> Self {
         match name {
-            ".lock" => Self::Lock,
-            _ if name.starts_with(".next-") => Self::Unfinished,
-            _ if name.starts_with(".spare-") => Self::Spare,
-            _ if name.starts_with(".damaged-") => Self::Damaged,
-            _ if name.starts_with(".position-") => Self::Position,
+            LOCK => Self::Lock,
+            _ if name.starts_with(NEXT) => Self::Unfinished,
+            _ if name.starts_with(SPARE) => Self::Spare,
+            _ if name.starts_with(DAMAGED) => Self::Damaged,
+            _ if name.starts_with(POSITION) => Self::Position,
             _ if name.starts_with('.') => Self::Hidden,
             _ => Self::Foreign,
         }

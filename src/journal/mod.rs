@@ -11,6 +11,7 @@ pub(crate) mod decision;
 mod examine;
 pub(crate) mod format;
 pub(crate) mod inspect;
+pub(crate) mod names;
 mod pins;
 pub(crate) mod positions;
 pub(crate) mod reader;
@@ -129,8 +130,9 @@ impl<C: Codec> Journal<C> {
     ) -> Result<Self, Error> {
         let lock = lock(&*storage)?;
         let codec = Arc::new(codec);
-        let (recovered, recovery) =
+        let (recovered, mut recovery) =
             recover(&storage, codec.id(), codec.event_bytes(), config.recovery)?;
+        PositionStore::on(storage.clone()).report(&mut recovery)?;
         let writer = Writer::new(&storage, &config, &codec, &recovered)?;
         let parts = Parts {
             writer,
@@ -171,8 +173,8 @@ impl<C: Codec> Journal<C> {
     /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig): `from` is not between [`first`](Self::first) and [`next`](Self::next).
     /// [`JournalIo`](crate::ErrorKind::JournalIo).
     pub fn replay(&self, from: Sequence) -> Result<Replay<C::Event>, Error> {
-        let Parts { storage, codec, .. } = &self.parts;
-        Replay::new(storage, codec.clone(), from.get(), self.recovered.next)
+        let archive = self.parts.archive();
+        archive.replay(from.get(), self.recovered.next)
     }
 
     /// The events that were written at `since` or later, if the clock never went back; events that were written together have one time.
@@ -182,7 +184,7 @@ impl<C: Codec> Journal<C> {
     pub fn replay_since(&self, since: SystemTime) -> Result<Replay<C::Event>, Error> {
         let Parts { storage, codec, .. } = &self.parts;
         let from = sequence_since(storage, &**codec, since, self.recovered.next)?;
-        Replay::new(storage, codec.clone(), from, self.recovered.next)
+        self.parts.archive().replay(from, self.recovered.next)
     }
 
     /// How far named consumers are, kept beside the events: see [`Retention::consumed`](crate::Retention::consumed).

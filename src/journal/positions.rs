@@ -1,6 +1,8 @@
 //! How far named consumers are: one small file for each, that holds its last two positions.
 
 use crate::error::{Error, ErrorKind};
+use crate::journal::names::{POSITION, UNBORN_POSITION};
+use crate::journal::recovery::Recovery;
 use crate::journal::storage::{Disk, File, Storage, failed, read_full, write_all};
 use crate::sequence::Sequence;
 use std::collections::BTreeSet;
@@ -14,6 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A position is where a consumer goes on: it is done with everything *below*. After a restart it is loaded, and the journal
 /// replayed from there. An event between the stored position and where the consumer really was is delivered again
 /// (at-least-once): store after the event's effect is done, never before; how often decides how much comes again.
+/// And never store a position above [`Durability::synced`](crate::Durability::synced): a stage after the journal is not above it, but under
+/// [`SyncPolicy::Never`](crate::SyncPolicy::Never), and a stage beside the journal, may be. After a loss of power the numbers in between are given to other
+/// events, which that consumer would never see; opening the journal tells who is [`ahead`](crate::Recovery::ahead).
 /// An effect that must not happen twice keeps the sequence beside it, in whatever it changes, and leaves out what it has seen.
 ///
 /// Each [`store`](Self::store) takes one sync of the device (about 0.2 ms on a good one), so call it after many events. A kill or
@@ -47,17 +52,23 @@ pub struct PositionStore {
 
 #[derive(Default)]
 struct State {
-    /// A sync has failed.
+    /// A write or a sync has failed.
     failed: bool,
     /// The files whose newest position is known to be durable, because this store made it so.
     durable: BTreeSet<String>,
 }
 
-/// Begins the name of a consumer's file; its name follows.
-const PREFIX: &str = ".position-";
-/// The same, of one that is being made.
-const UNBORN: &str = ".unborn-position-";
-/// The most bytes that a file's name may have after that.
+impl State {
+    fn check(&self, name: &str, what: &str) -> Result<(), Error> {
+        if !self.failed {
+            return Ok(());
+        }
+        let text = format!("{name} is not {what}: a write or a sync has failed before");
+        Err(Error::new(ErrorKind::JournalIo, text))
+    }
+}
+
+/// The most bytes that a consumer's name may have in its file's.
 const NAME_MAX: usize = 200;
 
 const MAGIC: [u8; 8] = *b"RINGWAYP";
@@ -144,14 +155,11 @@ impl PositionStore {
     /// # Errors
     /// [`InvalidConfig`](ErrorKind::InvalidConfig): the name is empty or too long (200 bytes; what is no letter, digit, `-` or `_`
     /// counts three). [`JournalIo`](ErrorKind::JournalIo): the system refused it, and the old position may still be the stored
-    /// one; after a failed sync nothing more is stored by these clones. [`JournalCorrupt`](ErrorKind::JournalCorrupt) as [`load`](Self::load).
+    /// one; after a failed write or sync nothing more is stored or removed by these clones. [`JournalCorrupt`](ErrorKind::JournalCorrupt) as [`load`](Self::load).
     pub fn store(&self, name: &str, position: Sequence) -> Result<(), Error> {
         let file_name = file_name(name)?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.failed {
-            let text = format!("position `{name}` is not stored: a sync has failed before");
-            return Err(Error::new(ErrorKind::JournalIo, text));
-        }
+        state.check(&file_name, "stored")?;
         let position = position.get();
         let stored = match self.open_file(&file_name, true)? {
             None => self.create(&file_name, position),
@@ -212,16 +220,18 @@ impl PositionStore {
     pub fn remove(&self, name: &str) -> Result<bool, Error> {
         let name = file_name(name)?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.check(&name, "removed")?;
         state.durable.remove(&name);
-        match self
-            .storage
-            .remove(&name)
-            .and_then(|()| self.storage.sync())
-        {
-            Ok(()) => Ok(true),
+        let was_there = match self.storage.remove(&name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(failed(&*self.storage, &name, "removing", error)),
-        }
+            removed => removed.map(|()| true),
+        };
+        // also if it is gone already: whoever removed it may not have got so far
+        let removed = was_there.and_then(|there| self.storage.sync().map(|()| there));
+        removed.map_err(|error| {
+            state.failed = true;
+            failed(&*self.storage, &name, "removing", error)
+        })
     }
 
     /// The least position that may be the stored one after a loss of power; `None`: none is stored. Of each file that is the lesser of its last two:
@@ -243,6 +253,21 @@ impl PositionStore {
             }
         }
         Ok(slowest.map(Sequence::new))
+    }
+
+    /// Says which positions do not go with what was recovered.
+    pub(crate) fn report(&self, recovery: &mut Recovery) -> Result<(), Error> {
+        for name in self.names()? {
+            match self.load(&name) {
+                Ok(Some(position)) if position > recovery.next => recovery.ahead.push(name),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::JournalCorrupt => {
+                    recovery.unreadable.push(name);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Makes durable what an earlier life left, whose last sync may have failed: see [`renew`](crate::journal::renew).
@@ -272,7 +297,7 @@ impl PositionStore {
 
     /// A file is there only with a position in it: so one that holds none is damaged, and not taken for a consumer that is new.
     fn create(&self, name: &str, position: u64) -> io::Result<()> {
-        let unborn = format!("{UNBORN}{}", name.trim_start_matches(PREFIX));
+        let unborn = format!("{UNBORN_POSITION}{}", name.trim_start_matches(POSITION));
         match self.storage.remove(&unborn) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -318,12 +343,12 @@ fn file_name(name: &str) -> Result<String, Error> {
             accepted,
         ));
     }
-    Ok(format!("{PREFIX}{encoded}"))
+    Ok(format!("{POSITION}{encoded}"))
 }
 
 /// Whose file it is; `None`: not one of ours.
 fn consumer(file: &str) -> Option<String> {
-    let encoded = file.strip_prefix(PREFIX)?;
+    let encoded = file.strip_prefix(POSITION)?;
     let mut bytes = Vec::new();
     let mut rest = encoded.bytes();
     while let Some(byte) = rest.next() {
@@ -371,6 +396,28 @@ mod tests {
             assert_eq!(positions.load(name).unwrap(), None);
         }
         assert!(folder.disk().list().unwrap().is_empty());
+    }
+
+    /// The bytes that every later version must read.
+    #[test]
+    fn a_file_is_what_the_format_says() {
+        let folder = Folder::new();
+        let positions = PositionStore::on(folder.disk());
+        let position = Sequence::new(0x0102_0304_0506_0708);
+        positions.store("a b", position).unwrap();
+        let mut expected = vec![0; STRIDE + SLOT];
+        let checksums = [[0xd3, 0xca, 0xaf, 0xe2], [0x14, 0xd2, 0x6b, 0xbb]];
+        for (at, generation, checksum) in [(0, 2, checksums[0]), (STRIDE, 1, checksums[1])] {
+            let slot = &mut expected[at..][..SLOT];
+            slot[..8].copy_from_slice(b"RINGWAYP");
+            slot[8] = generation;
+            slot[16..24].copy_from_slice(&[8, 7, 6, 5, 4, 3, 2, 1]);
+            slot[28..].copy_from_slice(&checksum);
+        }
+        let path = folder.path.join(".position-a%20b");
+        assert_eq!(std::fs::read(&path).unwrap(), expected, "as it is written");
+        std::fs::write(&path, &expected[..STRIDE]).unwrap();
+        assert_eq!(positions.load("a b").unwrap(), Some(position), "and read");
     }
 
     #[test]
@@ -452,6 +499,28 @@ mod tests {
             again.store("a", Sequence::new(9)).unwrap();
             assert_eq!(stored(&folder.disk(), "a"), Some(9), "{broken}");
         }
+    }
+
+    #[test]
+    fn what_is_gone_already_is_made_durably_gone_and_after_a_failure_nothing_counts() {
+        let folder = Folder::new();
+        let (storage, calls) = Failing::over(folder.disk());
+        let positions = PositionStore::on(storage.clone());
+        positions.store("a", Sequence::new(1)).unwrap();
+        calls.fail(|verb, _| verb == "sync directory");
+        positions.remove("a").unwrap_err();
+        calls.fail(|_, _| false);
+        for failed in [
+            positions.remove("a").map(drop),
+            positions.store("b", Sequence::new(1)),
+        ] {
+            let error = failed.unwrap_err();
+            assert!(error.to_string().contains("failed before"), "{error}");
+        }
+        calls.take();
+        assert!(!PositionStore::on(storage).remove("a").unwrap());
+        let last = calls.take().pop();
+        assert_eq!(last, Some(("sync directory", String::new())));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Reading a journal that another process may be writing.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::journal::codec::Codec;
 use crate::journal::format::segment_name;
 use crate::journal::recovery::list_segments;
 use crate::journal::replay::{Record, Records, Replay, sequence_since};
-use crate::journal::scan::{Frames, Shape, corrupt, io_error, segment_header};
+use crate::journal::scan::{Frames, Shape, io_error, segment_header};
 use crate::journal::storage::{Disk, Storage};
 use crate::sequence::Sequence;
 use std::fmt;
@@ -79,16 +79,20 @@ impl<C: Codec> JournalReader<C> {
     /// # Errors
     /// The files cannot be read.
     pub fn next(&self) -> Result<Sequence, Error> {
-        let Some((first, salt)) = list_segments(&*self.storage)?.pop() else {
-            return Ok(Sequence::new(0));
-        };
-        let name = segment_name(first, salt);
-        let failed = |error| io_error(&*self.storage, &name, "read it", error);
-        let file = self.storage.open(&name, false).map_err(failed)?;
-        let mut frames =
-            Frames::new(file, first, salt, self.codec.event_bytes()).map_err(failed)?;
-        while frames.advance(0).map_err(failed)?.is_ok() {}
-        Ok(Sequence::new(frames.expected()))
+        let segments = list_segments(&*self.storage)?;
+        let last = segments.last().map_or(0, |(first, _)| *first);
+        let mut next = last;
+        // beside the one that is used another may stand that never was
+        for (_, salt) in segments.iter().filter(|(first, _)| *first == last) {
+            let name = segment_name(last, *salt);
+            let failed = |error| io_error(&*self.storage, &name, "read it", error);
+            let file = self.storage.open(&name, false).map_err(failed)?;
+            let mut frames =
+                Frames::new(file, last, *salt, self.codec.event_bytes()).map_err(failed)?;
+            while frames.advance(0).map_err(failed)?.is_ok() {}
+            next = next.max(frames.expected());
+        }
+        Ok(Sequence::new(next))
     }
 
     /// The events from `from` up to [`next`](Self::next).
@@ -149,7 +153,7 @@ pub(crate) fn open_directory(path: &Path) -> Result<Arc<dyn Storage>, Error> {
         Ok(disk) => Ok(Arc::new(disk)),
         Err(error) => {
             let text = format!("{}: cannot open the directory: {error}", path.display());
-            Err(Error::new(crate::error::ErrorKind::JournalIo, text).with_source(Arc::new(error)))
+            Err(Error::new(ErrorKind::JournalIo, text).with_source(Arc::new(error)))
         }
     }
 }
@@ -168,10 +172,11 @@ impl<T: 'static> Tail<T> {
     ///
     /// # Errors
     /// [`JournalCorrupt`](crate::ErrorKind::JournalCorrupt): later events are there, and this one is not.
-    /// [`JournalIo`](crate::ErrorKind::JournalIo): retention removed the segment before it was read, or the system refused.
+    /// [`JournalIo`](crate::ErrorKind::JournalIo): retention removed the segment before it was read, or the writer came back and had to cut off what was read
+    /// here and was not durable, or the system refused.
     /// [`Codec`](crate::ErrorKind::Codec): the event cannot be decoded; the next call goes on behind it.
     pub fn try_next(&mut self) -> Result<Option<Record<T>>, Error> {
-        let mut looked_again = false;
+        let (mut looked_again, mut turns) = (false, (0, 0));
         loop {
             let Some(records) = &mut self.records else {
                 let segments = list_segments(&*self.storage)?;
@@ -197,16 +202,12 @@ impl<T: 'static> Tail<T> {
                 looked_again = false;
                 continue;
             };
-            let expected = records.frames.expected();
             let own = (records.first, records.salt);
             let name = segment_name(own.0, own.1);
             let failed = |error| io_error(&*self.storage, &name, "read it", error);
             let segments = list_segments(&*self.storage)?;
-            if let Some(next) = segments
-                .iter()
-                .rfind(|other| other.0 == expected && **other != own)
-            {
-                records.roll(&self.storage, *next)?;
+            if let Some(next) = records.successor(&segments, &mut turns) {
+                records.roll(&self.storage, next)?;
                 continue;
             }
             if !segments.contains(&own) {
@@ -220,15 +221,7 @@ impl<T: 'static> Tail<T> {
                 return Ok(None);
             };
             if looked_again {
-                let (offset, why) = (
-                    records.frames.offset(),
-                    if later.0 < expected {
-                        format!("a recovery cut the journal below it, at {}", later.0)
-                    } else {
-                        format!("{stop}, and a later segment begins with {}", later.0)
-                    },
-                );
-                return Err(corrupt(&*self.storage, &name, offset, expected, why));
+                return Err(records.cut_or_damaged(&*self.storage, stop, later.0));
             }
             looked_again = true; // it was written between the two looks, perhaps
         }

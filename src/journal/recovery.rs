@@ -12,13 +12,13 @@ use crate::journal::decision::{
 use crate::journal::format::{
     Content, FrameHeader, SEGMENT_HEADER, parse_segment_name, segment_name,
 };
+use crate::journal::names::NEXT;
 use crate::journal::renew;
 use crate::journal::salvage::salvage;
 use crate::journal::scan::{Frames, Shape, Stop, corrupt, io_error, segment_header};
 use crate::journal::segment::Segment;
 use crate::journal::storage::{File, Storage};
 use crate::sequence::{Sequence, SequenceRange};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// What opening a journal found and did.
@@ -52,6 +52,14 @@ pub struct Recovery {
     pub cut: Option<Cut>,
     /// Sequences that were lost to damage, now or when the journal was salvaged before.
     pub lost: Vec<SequenceRange>,
+    /// Segments that were removed and are no loss: those that retention had removed and a loss of power brought back, and one that was
+    /// made and never used.
+    pub removed: Vec<String>,
+    /// Consumers whose stored position is above [`next`](Self::next): they were given events that were not durable, and are gone. The same numbers
+    /// will be other events, of which such a consumer would miss some: store a position for it that is right, or remove it.
+    pub ahead: Vec<String>,
+    /// Consumers whose file holds no position. While there is one, retention removes nothing.
+    pub unreadable: Vec<String>,
     /// Files in the directory that are not the journal's. They are left alone.
     pub ignored: Vec<String>,
 }
@@ -100,14 +108,7 @@ pub(crate) fn recover(
         for index in 0..survey.found.len() {
             look_behind(storage, &mut survey, index)?;
         }
-        let synced = survey.found.iter().map(Found::synced).max().unwrap_or(0);
-        salvage(
-            storage,
-            &survey,
-            journal_id(&survey),
-            kept_from(&survey),
-            synced,
-        )?;
+        salvage(storage, &survey)?;
         survey = self::survey(storage, shape)?;
         decision = decide(storage, &mut survey)?;
     }
@@ -128,7 +129,7 @@ pub(crate) fn sort_names(names: Vec<String>) -> (Vec<(u64, u64)>, Vec<String>, V
     for name in names {
         match parse_segment_name(&name) {
             Some((first, salt)) if first < 1 << 62 => segments.push((first, salt)),
-            _ if name.starts_with(".next-") => unfinished.push(name),
+            _ if name.starts_with(NEXT) => unfinished.push(name),
             _ if name.starts_with('.') => {}
             _ => ignored.push(name),
         }
@@ -270,17 +271,21 @@ pub(crate) fn look_behind(
     Ok(())
 }
 
-/// The journal's id: that of the first whole header.
-fn journal_id(survey: &Survey) -> Option<u64> {
-    survey
-        .found
-        .iter()
-        .find_map(|found| Some(found.header.ok()?.journal))
-}
+impl Survey {
+    /// The journal's id: that of most whole headers, and of the first of them if as many are of another.
+    pub(crate) fn journal_id(&self) -> Option<u64> {
+        let ids = || self.found.iter().filter_map(Found::journal);
+        let count = |id| ids().filter(|other| *other == id).count();
+        // of several that are the greatest `max_by_key` takes the last
+        ids().rev().max_by_key(|id| count(*id))
+    }
 
-/// Below it nothing needs to be there.
-fn kept_from(survey: &Survey) -> u64 {
-    survey.found.iter().map(Found::kept_from).max().unwrap_or(0)
+    /// The segments that say nothing else than that they are of this journal: what another one says means nothing to it.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &Found> {
+        let id = self.journal_id();
+        let found = self.found.iter();
+        found.filter(move |found| found.header.is_err() || found.journal() == id)
+    }
 }
 
 /// Looks behind where the decision needs it, and decides.
@@ -315,8 +320,13 @@ pub(crate) fn decide(storage: &dyn Storage, survey: &mut Survey) -> Result<Decis
     Ok(judge(&survey.found, remove, rest, broken))
 }
 
-/// What is said about it. `cut` are the segments to be removed behind the last one of `keep`.
-pub(crate) fn report(survey: &Survey, keep: &[usize], cut: &[usize]) -> Recovery {
+/// What is said about it, but for the consumers. `cut` are the segments to be removed behind the last one of `keep`.
+pub(crate) fn report(
+    survey: &Survey,
+    removed: &[usize],
+    keep: &[usize],
+    cut: &[usize],
+) -> Recovery {
     let found = |index: &usize| &survey.found[*index];
     let kept = || keep.iter().map(found);
     let last = kept().next_back();
@@ -347,12 +357,17 @@ pub(crate) fn report(survey: &Survey, keep: &[usize], cut: &[usize]) -> Recovery
             .flat_map(|found| found.lost.iter().cloned())
             .map(SequenceRange::new)
             .collect(),
+        removed: (removed.iter().map(found))
+            .map(|found| found.segment.name())
+            .collect(),
+        ahead: Vec::new(),
+        unreadable: Vec::new(),
         ignored: survey.ignored.clone(),
     }
 }
 
 /// Carries the decision out: removes what is behind, last first, then cuts, then makes durable what is kept, be it that the system takes
-/// it for written.
+/// it for written, and only then removes what that allows to be missing.
 fn clean(
     storage: &dyn Storage,
     survey: Survey,
@@ -360,7 +375,7 @@ fn clean(
     keep: &[usize],
     cut: &[usize],
 ) -> Result<(Recovered, Recovery), Error> {
-    let report = report(&survey, keep, cut);
+    let report = report(&survey, removed, keep, cut);
     let names = |indices: &[usize]| -> Vec<String> {
         indices
             .iter()
@@ -368,7 +383,6 @@ fn clean(
             .collect()
     };
     let mut gone = survey.unfinished.clone();
-    gone.extend(names(removed));
     gone.extend(names(cut).into_iter().rev());
     // without those before them, later ones that the system still has would seem to be what a front was removed from
     let front = if keep.is_empty() { gone.pop() } else { None };
@@ -391,8 +405,10 @@ fn clean(
         synced.map_err(|error| io_error(storage, &name, "sync it", error))?;
     }
     sync_directory(storage)?;
+    // the header that allows it is durable only now
+    remove(storage, &names(removed))?;
     let recovered = Recovered {
-        id: journal_id(&survey).unwrap_or_else(random),
+        id: survey.journal_id().unwrap_or_else(|| storage.random()),
         segments: kept.iter().map(|found| found.segment.clone()).collect(),
         next: report.next.get(),
     };
@@ -417,9 +433,4 @@ pub(crate) fn sync_directory(storage: &dyn Storage) -> Result<(), Error> {
     storage
         .sync()
         .map_err(|error| io_error(storage, "", "sync the directory", error))
-}
-
-/// A number that no other journal or segment has, as far as one can tell: the system's randomness, through the standard library's hasher.
-pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one(0)
 }

@@ -1,14 +1,15 @@
 //! Reading a journal back.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, StageError};
 use crate::journal::codec::Codec;
 use crate::journal::format::{Content, next_record, segment_name};
 use crate::journal::pins::{Pin, Pins};
 use crate::journal::recovery::list_segments;
-use crate::journal::scan::{Frames, Stop, corrupt, io_error, segment_header};
+use crate::journal::scan::{Frames, Shape, Stop, corrupt, io_error, segment_header};
 use crate::journal::storage::Storage;
 use crate::sequence::Sequence;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -50,6 +51,8 @@ pub struct Replay<T> {
     records: Option<Records<T>>,
     end: u64,
     skipped: u64,
+    /// See [`successor`].
+    turns: (u64, usize),
     /// Of a journal that is being written.
     pin: Option<Pin>,
 }
@@ -111,6 +114,7 @@ impl<T: 'static> Replay<T> {
             records,
             end,
             skipped: 0,
+            turns: (0, 0),
             pin: None,
         })
     }
@@ -136,13 +140,7 @@ impl<T: 'static> Replay<T> {
             let Some(stop) = records.next_frame(&*self.storage)? else {
                 continue;
             };
-            let expected = records.frames.expected();
-            let next = self
-                .segments
-                .iter()
-                .rfind(|(first, _)| *first == expected)
-                .copied();
-            match next.filter(|next| next.1 != records.salt) {
+            match records.successor(&self.segments, &mut self.turns) {
                 Some(next) => records.roll(&self.storage, next)?,
                 None => return Err(records.stopped(&*self.storage, stop)),
             }
@@ -230,6 +228,26 @@ impl<T: 'static> Records<T> {
         Ok(())
     }
 
+    /// The segment to go on with where no frame of this one begins. A segment that was made and never used may stand beside the one of the same first
+    /// sequence that was: so each of these has its turn, once, this one last as it may have grown. `turns`: the sequence, and how many had one.
+    pub(crate) fn successor(
+        &self,
+        segments: &[(u64, u64)],
+        turns: &mut (u64, usize),
+    ) -> Option<(u64, u64)> {
+        let expected = self.frames.expected();
+        let begins = |segment: &(u64, u64)| segment.0 == expected;
+        let from = segments.iter().position(begins)?;
+        let twins = &segments[from..=segments.iter().rposition(begins)?];
+        let own = (self.first, self.salt);
+        let Some(at) = twins.iter().position(|twin| *twin == own) else {
+            return twins.last().copied();
+        };
+        let had = if turns.0 == expected { turns.1 } else { 0 };
+        *turns = (expected, had + 1);
+        (twins.len() > 1 && had < twins.len()).then(|| twins[(at + 1) % twins.len()])
+    }
+
     fn name(&self) -> String {
         segment_name(self.first, self.salt)
     }
@@ -286,11 +304,7 @@ impl<T: 'static> Records<T> {
 
     /// Where the next record is in the payload.
     #[inline]
-    fn cut_record(
-        &mut self,
-        storage: &dyn Storage,
-        sequence: u64,
-    ) -> Result<std::ops::Range<usize>, Error> {
+    fn cut_record(&mut self, storage: &dyn Storage, sequence: u64) -> Result<Range<usize>, Error> {
         let payload = self.frames.payload();
         let rest = payload.get(self.at..).unwrap_or_default();
         let Some((record, rest)) = next_record(rest, self.event_bytes) else {
@@ -313,12 +327,7 @@ impl<T: 'static> Records<T> {
     }
 
     #[cold]
-    fn undecoded(
-        &self,
-        storage: &dyn Storage,
-        sequence: u64,
-        error: crate::error::StageError,
-    ) -> Error {
+    fn undecoded(&self, storage: &dyn Storage, sequence: u64, error: StageError) -> Error {
         let path = storage.path(&self.name());
         let text = format!(
             "{}: the codec cannot decode sequence {sequence}: {error}",
@@ -335,6 +344,21 @@ impl<T: 'static> Records<T> {
             Ok(segments) if !segments.contains(&(self.first, self.salt)) => self.removed(storage),
             Ok(_) => corrupt(storage, &self.name(), offset, sequence, stop),
         }
+    }
+
+    /// No frame begins here, and a later segment begins with `later`.
+    pub(crate) fn cut_or_damaged(&self, storage: &dyn Storage, stop: Stop, later: u64) -> Error {
+        let (offset, sequence) = (self.frames.offset(), self.frames.expected());
+        if later >= sequence {
+            let why = format!("{stop}, and a later segment begins with {later}");
+            return corrupt(storage, &self.name(), offset, sequence, why);
+        }
+        let path = storage.path(&self.name());
+        let text = format!(
+            "{}: a recovery cut the journal at sequence {later}, and it was read up to {sequence}",
+            path.display()
+        );
+        Error::new(ErrorKind::JournalIo, text)
     }
 
     /// Retention was faster.
@@ -358,7 +382,7 @@ fn open_frames<T: 'static>(
     let file = storage
         .open(&name, false)
         .map_err(|error| io_error(&**storage, &name, "open it", error))?;
-    let shape = crate::journal::scan::Shape {
+    let shape = Shape {
         codec: codec.id(),
         event_bytes: codec.event_bytes(),
     };

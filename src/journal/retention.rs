@@ -28,7 +28,7 @@ impl Limits {
 /// The sequence from which on everything is kept, now that a segment is begun at `next` behind these, oldest first. What is below
 /// goes when the segment after that one is begun: by then this decision, which its header carries, is durable. So the bytes
 /// of that one count here already.
-pub(crate) fn kept_from(segments: &[Segment], next: u64, limits: &Limits) -> u64 {
+pub(crate) fn choose_kept_from(segments: &[Segment], next: u64, limits: &Limits) -> u64 {
     let retention = &limits.retention;
     let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
     bytes = bytes.saturating_add(limits.segment_bytes.saturating_mul(2));
@@ -119,18 +119,18 @@ mod tests {
                 pinned,
                 now_ns: 10_000_000_000,
             };
-            assert_eq!(kept_from(&segments, 50, &limits), expected, "{why}");
+            assert_eq!(choose_kept_from(&segments, 50, &limits), expected, "{why}");
             assert_eq!(
-                kept_from(&segments[3..], 50, &limits),
+                choose_kept_from(&segments[3..], 50, &limits),
                 30.max(expected),
                 "{why}, two left"
             );
             assert_eq!(
-                kept_from(&segments[4..], 50, &limits),
+                choose_kept_from(&segments[4..], 50, &limits),
                 40,
                 "{why}, one left"
             );
-            assert_eq!(kept_from(&[], 50, &limits), 50, "{why}, none left");
+            assert_eq!(choose_kept_from(&[], 50, &limits), 50, "{why}, none left");
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
             now_ns: 5,
         };
         let segments = [segment(0, 6), segment(1, 1), segment(2, 1)];
-        assert_eq!(kept_from(&segments, 3, &limits), 0);
-        assert_eq!(kept_from(&segments[1..], 3, &limits), 2);
+        assert_eq!(choose_kept_from(&segments, 3, &limits), 0);
+        assert_eq!(choose_kept_from(&segments[1..], 3, &limits), 2);
     }
 }

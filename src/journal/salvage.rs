@@ -9,7 +9,8 @@ use crate::journal::format::{
     ALIGN, Content, FRAME_HEADER, FrameHeader, SEGMENT_HEADER, SegmentHeader, payload_crc,
     segment_name,
 };
-use crate::journal::recovery::{Survey, random, sync_directory};
+use crate::journal::names::{DAMAGED, NEXT};
+use crate::journal::recovery::{Survey, sync_directory};
 use crate::journal::scan::{Frames, io_error};
 use crate::journal::storage::{File, Storage, write_all};
 use std::sync::Arc;
@@ -35,21 +36,17 @@ struct Rescue<'a> {
     bytes: Vec<u8>,
 }
 
-/// `synced`: the highest in the journal. What was durable and is nowhere is lost.
-pub(crate) fn salvage(
-    storage: &dyn Storage,
-    survey: &Survey,
-    id: Option<u64>,
-    kept_from: u64,
-    synced: u64,
-) -> Result<(), Error> {
-    let Some(front) = survey.found.first() else {
+/// Of what a survey found that looked behind every segment.
+pub(crate) fn salvage(storage: &dyn Storage, survey: &Survey) -> Result<(), Error> {
+    let Some(front) = survey.own().next() else {
         return Ok(());
     };
+    let id = survey.journal_id();
+    let kept_from = survey.own().map(Found::kept_from).max().unwrap_or(0);
     let mut rescue = Rescue {
         storage,
         header: SegmentHeader {
-            journal: id.unwrap_or_else(random),
+            journal: id.unwrap_or_else(|| storage.random()),
             salt: 0,
             first: 0,
             kept_from,
@@ -64,7 +61,7 @@ pub(crate) fn salvage(
     };
     let mut damaged = Vec::new();
     for found in &survey.found {
-        let is_ours = found.header.is_ok_and(|header| Some(header.journal) == id);
+        let is_ours = found.header.is_ok() && found.journal() == id;
         let frames_behind = found.behind.is_none_or(|behind| behind.frames);
         let segment = &found.segment;
         if is_ours
@@ -82,9 +79,9 @@ pub(crate) fn salvage(
             rescue.take_frames(found)?;
         }
     }
-    // a segment that was begun says that everything below it was recorded
-    let begun = survey.found.iter().map(|found| found.segment.first).max();
-    rescue.lose_until(synced.max(begun.unwrap_or(0)))?;
+    // what was durable and is nowhere is lost; a segment that was begun says that everything below it was recorded
+    let known = |found: &Found| found.synced().max(found.segment.first);
+    rescue.lose_until(survey.own().map(known).max().unwrap_or(0))?;
     rescue.finish()?;
     rescue.show(&damaged)
 }
@@ -153,7 +150,7 @@ impl Rescue<'_> {
     }
 
     fn begin(&self) -> Result<Out, Error> {
-        let salt = random();
+        let salt = self.storage.random();
         let header = SegmentHeader {
             salt,
             first: self.expected,
@@ -190,12 +187,12 @@ impl Rescue<'_> {
         }
         sync_directory(self.storage)?;
         for name in damaged {
-            rename(name, &format!(".damaged-{name}"))?;
+            rename(name, &format!("{DAMAGED}{name}"))?;
         }
         sync_directory(self.storage)
     }
 }
 
 fn hidden(name: &str) -> String {
-    format!(".next-{name}")
+    format!("{NEXT}{name}")
 }

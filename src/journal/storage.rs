@@ -2,11 +2,14 @@
 //! failing one in its place.
 
 use crate::error::{Error, ErrorKind};
+use crate::journal::names::LOCK;
 pub(crate) use disk::Disk;
 use std::any::Any;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// One directory. Names are those of files in it.
 pub(crate) trait Storage: Send + Sync + 'static {
@@ -27,6 +30,30 @@ pub(crate) trait Storage: Send + Sync + 'static {
     /// Makes durable which files there are, and their names.
     fn sync(&self) -> io::Result<()>;
 
+    /// How many bytes its files may grow by, all together.
+    fn room(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
+    /// A number that nobody else has had, for all we know.
+    fn random(&self) -> u64 {
+        // the keys are the system's random numbers and differ from call to call
+        RandomState::new().hash_one(0)
+    }
+
+    /// Nanoseconds since 1970 by the system's clock; 0 before that.
+    fn unix_ns(&self) -> u64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| {
+            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        })
+    }
+
+    /// Whether threads of the journal's own may use it beside its writer: what they do has no order that could be repeated.
+    fn has_threads(&self) -> bool {
+        true
+    }
+
     /// Keeps every other writer out, of this process and of others, until it is dropped; `WouldBlock`: one is there already.
     /// A storage that only its maker knows needs none.
     fn lock(&self) -> io::Result<Lock> {
@@ -35,6 +62,27 @@ pub(crate) trait Storage: Send + Sync + 'static {
 
     /// For error texts.
     fn path(&self, name: &str) -> PathBuf;
+}
+
+/// The syncs of a directory by one process. A system that could not write a change of names may forget it, and tells one caller once: a later sync that
+/// succeeds says nothing about what came before. So after one that failed none counts, whoever asks.
+#[derive(Default)]
+pub(crate) struct NameSyncs {
+    /// Locked during a sync: nobody's may succeed beside one that fails.
+    failed: Mutex<bool>,
+}
+
+impl NameSyncs {
+    pub(crate) fn run(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *failed {
+            let text = "a sync of the directory has failed before";
+            return Err(io::Error::other(text));
+        }
+        let synced = sync();
+        *failed = synced.is_err();
+        synced
+    }
 }
 
 /// Being the one writer of a directory.
@@ -61,8 +109,6 @@ pub(crate) fn failed(storage: &dyn Storage, name: &str, what: &str, error: io::E
     Error::new(ErrorKind::JournalIo, text).with_source(Arc::new(error))
 }
 
-const LOCK: &str = ".lock";
-
 /// One file of it.
 pub(crate) trait File: Send + Sync + 'static {
     fn len(&self) -> io::Result<u64>;
@@ -80,7 +126,7 @@ pub(crate) trait File: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Makes the file's bytes and length durable.
+    /// Makes the file's bytes and length durable; an error if it has no name any more.
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -114,99 +160,132 @@ pub(crate) fn write_all(file: &dyn File, bytes: &[u8], offset: u64) -> io::Resul
 
 #[cfg(unix)]
 mod disk {
-    use super::{File, LOCK, Lock, Storage};
+    use super::{File, Lock, NameSyncs, Storage};
+    use crate::journal::names::LOCK;
+    use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
+    use rustix::fs::{flock, fstatvfs, openat, renameat, statat, unlinkat};
+    use rustix::io::retry_on_intr;
     use std::fs;
     use std::io;
-    use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-    use std::path::{Path, PathBuf};
+    use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+    use std::path::{Path, PathBuf, absolute};
     use std::sync::Arc;
 
-    /// A directory of the system.
+    /// A directory of the system: the one that was opened, whatever its name is by now, and whatever else has got that name.
     pub(crate) struct Disk {
+        /// For error texts.
         path: PathBuf,
-        /// To sync it.
         directory: fs::File,
+        syncs: NameSyncs,
+    }
+
+    /// Directories to be synced for a path to be durable: that in which it is, and those of the ancestors that are not there yet.
+    pub(super) fn parents(path: &Path) -> Vec<PathBuf> {
+        let missing = path.ancestors().take_while(|path| !path.exists()).count();
+        let parents = path.ancestors().skip(1).take(missing.max(1));
+        parents.map(Path::to_owned).collect()
     }
 
     impl Disk {
-        /// The directory, made if it is not there, with its parents; durably so.
+        /// The directory, made if it is not there, with its parents; durably so, also if somebody else made it a moment ago.
         pub(crate) fn create(path: &Path) -> io::Result<Self> {
-            let missing = path
-                .ancestors()
-                .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
-            let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+            let path = absolute(path)?;
+            let parents = parents(&path);
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
-                .create(path)?;
-            for made in made {
-                let parent = made
-                    .parent()
-                    .filter(|parent| !parent.as_os_str().is_empty());
-                fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+                .create(&path)?;
+            for parent in parents {
+                match fs::File::open(parent) {
+                    // whoever may not read it has made nothing in it
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                    parent => parent?.sync_all()?,
+                }
             }
-            Self::open(path)
+            Self::open(&path)
         }
 
         /// The directory, which must be there.
         pub(crate) fn open(path: &Path) -> io::Result<Self> {
-            let directory = fs::File::open(path)?;
+            let path = absolute(path)?;
+            let directory = fs::File::open(&path)?;
             if !directory.metadata()?.is_dir() {
                 return Err(io::ErrorKind::NotADirectory.into());
             }
             Ok(Self {
-                path: path.to_owned(),
+                path,
                 directory,
+                syncs: NameSyncs::default(),
             })
+        }
+
+        fn open_at(&self, name: &str, flags: OFlags) -> io::Result<fs::File> {
+            let flags = flags | OFlags::CLOEXEC;
+            let mode = Mode::RUSR | Mode::WUSR;
+            let file = retry_on_intr(|| openat(&self.directory, name, flags, mode))?;
+            Ok(file.into())
+        }
+
+        /// A directory's entry may not say what it is.
+        fn is_file(&self, name: &str, file_type: FileType) -> bool {
+            let asked = || statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
+            match file_type {
+                FileType::Unknown => asked().is_ok_and(|stat| {
+                    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                }),
+                known => known == FileType::RegularFile,
+            }
         }
     }
 
     impl Storage for Disk {
         fn list(&self) -> io::Result<Vec<String>> {
             let mut names = Vec::new();
-            for entry in fs::read_dir(&self.path)? {
+            for entry in Dir::read_from(&self.directory)? {
                 let entry = entry?;
-                if entry.file_type()?.is_file()
-                    && let Ok(name) = entry.file_name().into_string()
+                if let Ok(name) = entry.file_name().to_str()
+                    && self.is_file(name, entry.file_type())
                 {
-                    names.push(name);
+                    names.push(name.to_owned());
                 }
             }
             Ok(names)
         }
 
         fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-            let mut options = fs::File::options();
-            options.read(true).write(true).create_new(true).mode(0o600);
-            Ok(Arc::new(options.open(self.path.join(name))?))
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+            Ok(Arc::new(self.open_at(name, flags)?))
         }
 
         fn open(&self, name: &str, writable: bool) -> io::Result<Arc<dyn File>> {
-            let file = fs::File::options()
-                .read(true)
-                .write(writable)
-                .open(self.path.join(name))?;
-            Ok(Arc::new(file))
+            let flags = match writable {
+                true => OFlags::RDWR,
+                false => OFlags::RDONLY,
+            };
+            Ok(Arc::new(self.open_at(name, flags)?))
         }
 
         fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-            fs::rename(self.path.join(from), self.path.join(to))
+            Ok(renameat(&self.directory, from, &self.directory, to)?)
         }
 
         fn remove(&self, name: &str) -> io::Result<()> {
-            fs::remove_file(self.path.join(name))
+            Ok(unlinkat(&self.directory, name, AtFlags::empty())?)
         }
 
         fn sync(&self) -> io::Result<()> {
-            self.directory.sync_all()
+            self.syncs.run(|| self.directory.sync_all())
+        }
+
+        fn room(&self) -> io::Result<u64> {
+            let system = fstatvfs(&self.directory)?;
+            Ok(system.f_bavail.saturating_mul(system.f_frsize))
         }
 
         fn lock(&self) -> io::Result<Lock> {
-            let mut options = fs::File::options();
-            options.write(true).create(true).truncate(false).mode(0o600);
-            let file = options.open(self.path.join(LOCK))?;
+            let file = self.open_at(LOCK, OFlags::WRONLY | OFlags::CREATE)?;
             // of the open file, not of the process: the same process is kept out too, and a kill sets it free
-            rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
             Ok(Box::new(Held(file)))
         }
 
@@ -220,7 +299,7 @@ mod disk {
 
     impl Drop for Held {
         fn drop(&mut self) {
-            let _ = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
+            let _ = flock(&self.0, FlockOperation::Unlock);
         }
     }
 
@@ -248,7 +327,15 @@ mod disk {
         }
 
         fn sync(&self) -> io::Result<()> {
-            self.sync_data()
+            self.sync_data()?;
+            // the system says nothing of that: somebody removed the file, be it with its directory
+            if self.metadata()?.nlink() == 0 {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the file was removed",
+                ));
+            }
+            Ok(())
         }
     }
 }
@@ -326,5 +413,72 @@ mod tests {
         }
         drop(held);
         lock(&*second).expect("it was given back");
+    }
+
+    /// Somebody renames it, and makes another one in its place.
+    #[test]
+    fn a_directory_stays_the_one_that_was_opened() {
+        let folder = Folder::new();
+        let [path, moved] = ["journal", "moved"].map(|name| folder.path.join(name));
+        let disk = Disk::create(&path).unwrap();
+        let _held = lock(&disk).expect("nobody has it");
+        std::fs::rename(&path, &moved).unwrap();
+        let other = Disk::create(&path).unwrap();
+        let _other = lock(&other).expect("it is another directory");
+        disk.create("a").unwrap();
+        disk.rename("a", "b").unwrap();
+        disk.create("c").unwrap().sync().unwrap();
+        disk.remove("c").unwrap();
+        disk.sync().unwrap();
+        let names = |disk: &Disk| {
+            let mut names = disk.list().unwrap();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&disk), [LOCK, "b"]);
+        assert_eq!(names(&other), [LOCK]);
+        assert_eq!(names(&Disk::open(&moved).unwrap()), [LOCK, "b"]);
+        disk.open("b", false).unwrap();
+        other.open("b", false).map(drop).unwrap_err();
+        std::fs::create_dir(moved.join("folder")).unwrap();
+        std::os::unix::fs::symlink("b", moved.join("link")).unwrap();
+        assert_eq!(names(&disk), [LOCK, "b"], "nothing but files");
+        assert!(disk.room().unwrap() > 0);
+    }
+
+    /// It may have been made a moment ago, by somebody who was killed before he synced it.
+    #[test]
+    fn the_directory_in_which_one_is_made_is_synced_be_it_there_already() {
+        let folder = Folder::new();
+        let above = folder.path.parent().expect("it is in one").to_owned();
+        assert_eq!(disk::parents(&folder.path), [&*above]);
+        let new = folder.path.join("a/b");
+        let there = [folder.path.join("a"), folder.path.clone()];
+        assert_eq!(disk::parents(&new), there);
+        assert!(disk::parents(std::path::Path::new("/")).is_empty());
+        Disk::create(&new).unwrap();
+        assert_eq!(disk::parents(&new), [folder.path.join("a")]);
+    }
+
+    #[test]
+    fn no_sync_of_names_counts_after_one_that_failed() {
+        let syncs = NameSyncs::default();
+        syncs.run(|| Ok(())).expect("nothing is wrong yet");
+        let error = syncs.run(|| Err(io::ErrorKind::StorageFull.into()));
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let error = syncs.run(|| Ok(())).expect_err("somebody else asks");
+        assert!(error.to_string().contains("failed before"), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_a_name_cannot_be_synced() {
+        let folder = Folder::new();
+        let disk = folder.disk();
+        let [kept, removed] = ["a", "b"].map(|name| disk.create(name).unwrap());
+        disk.remove("b").unwrap();
+        disk.rename("a", "c").unwrap();
+        kept.sync().expect("it has another name");
+        let error = removed.sync().expect_err("it has none");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -1,19 +1,15 @@
 //! The next segment's file, ready before it is needed: blocks that were written once cost half to sync.
 
 use crate::affinity::unpin_current_thread;
-use crate::journal::format::parse_segment_name;
-use crate::journal::segment::fresh_salt;
+use crate::journal::format::{parse_segment_name, seed};
+use crate::journal::names::{NEXT, SPARE};
 use crate::journal::storage::{File, Storage, write_all};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
-
-/// Begins the name of a file that is to become a segment.
-const NEXT: &str = ".next-";
-/// Begins the name of a segment that was removed, to be used again.
-const SPARE: &str = ".spare-";
+use std::time::Duration;
 
 /// Zeros are written in pieces of this: larger ones make later small writes several times slower.
 const PIECE: usize = 64 << 10;
@@ -31,18 +27,23 @@ pub(crate) struct Prepared {
 
 /// An empty file.
 pub(crate) fn plain(storage: &dyn Storage) -> io::Result<Prepared> {
-    let salt = fresh_salt(None);
+    let salt = storage.random();
     let name = format!("{NEXT}{salt:016x}");
     let file = storage.create(&name)?;
     Ok(Prepared { name, file, salt })
 }
 
+/// Whether there is room for so many bytes of a file, and for as many as the segment that grows may still need.
+fn has_room(storage: &dyn Storage, bytes: u64, segment_bytes: u64) -> bool {
+    let needed = bytes.saturating_add(segment_bytes);
+    storage.room().is_ok_and(|room| room > needed)
+}
+
 /// An empty file whose blocks are its own already, if the system has so many in one: writes that are never synced are a third faster then.
 pub(crate) fn reserved(storage: &dyn Storage, bytes: u64) -> io::Result<Prepared> {
     let prepared = plain(storage)?;
-    if prepared.file.reserve(bytes).is_err() {
-        // what was reserved of it might be the last room that there is
-        let _ = prepared.file.truncate(0);
+    if has_room(storage, bytes, bytes) && prepared.file.reserve(bytes).is_err() {
+        let _ = prepared.file.truncate(0); // others took the room
     }
     Ok(prepared)
 }
@@ -69,13 +70,26 @@ enum Order {
 }
 
 /// A thread that prepares one file at a time. Dropping it ends the thread.
+///
+/// It must not take the last room from the journal that it serves: it begins, and goes on, only while there is room for the file and for another one
+/// as large, which is what the segment that grows may still need.
 pub(crate) struct Supply {
     storage: Arc<dyn Storage>,
     /// `None`: at its end.
     orders: Option<Sender<Order>>,
     /// `None` for a file that could not be prepared: whoever needs one makes it, and meets the error.
     ready: Receiver<Option<Prepared>>,
-    thread: Option<JoinHandle<()>>,
+    /// One was ordered that did not come yet.
+    is_ordered: bool,
+    worker: Where,
+}
+
+/// Who does the work.
+enum Where {
+    /// `None`: at its end.
+    Beside(Option<JoinHandle<()>>),
+    /// Whoever orders it, at once.
+    Here(Worker),
 }
 
 impl Supply {
@@ -83,54 +97,73 @@ impl Supply {
     pub(crate) fn start(storage: &Arc<dyn Storage>, bytes: u64) -> Option<Self> {
         let (orders, ordered) = channel();
         let (sender, ready) = channel();
-        let mut worker = Worker {
+        let worker = Worker {
             storage: storage.clone(),
             bytes,
             orders: ordered,
+            ready: sender,
             spares: VecDeque::new(),
         };
-        let thread = Builder::new().name("journal-prepare".into());
-        let run = move || {
-            // it works beside whoever opens the journal, be that a pinned thread
-            unpin_current_thread();
-            worker.run(&sender);
+        let worker = match storage.has_threads() {
+            true => Where::Beside(Some(worker.start().ok()?)),
+            false => Where::Here(worker),
         };
-        let thread = thread.spawn(run).ok()?;
-        let supply = Self {
+        let mut supply = Self {
             storage: storage.clone(),
             orders: Some(orders),
             ready,
-            thread: Some(thread),
+            is_ordered: false,
+            worker,
         };
-        supply.order(Order::Prepare);
+        supply.order_one();
         Some(supply)
     }
 
-    /// The file that is ready, and another one is begun; `None`: it is not ready, and will be for the next time.
-    pub(crate) fn take(&self) -> Option<Prepared> {
-        self.taken(self.ready.try_recv().ok())
+    /// The file that is ready, and another one is begun; `None`: it is not ready, and may be for the next time.
+    pub(crate) fn take(&mut self) -> Option<Prepared> {
+        if !self.is_ordered {
+            self.order_one();
+            return None;
+        }
+        let answer = self.ready.try_recv().ok();
+        self.taken(answer)
     }
 
-    /// The same, waiting for it. `None`: it cannot be had.
-    pub(crate) fn wait(&self) -> Option<Prepared> {
-        self.taken(self.ready.recv().ok())
+    /// The same, waiting for it, but no longer than this. `None`: it cannot be had, or takes longer.
+    pub(crate) fn wait(&mut self, most: Duration) -> Option<Prepared> {
+        let answer = self.ready.recv_timeout(most).ok();
+        self.taken(answer)
     }
 
-    fn taken(&self, answer: Option<Option<Prepared>>) -> Option<Prepared> {
+    /// After one that could not be prepared, the next is ordered when one is needed again: until then there will hardly be more room.
+    fn taken(&mut self, answer: Option<Option<Prepared>>) -> Option<Prepared> {
         let answer = answer?;
-        self.order(Order::Prepare);
+        self.is_ordered = false;
+        if answer.is_some() {
+            self.order_one();
+        }
         answer
     }
 
     /// Leaves a removed segment to be used again, or removed for good.
-    pub(crate) fn leave(&self, spare: String) {
+    pub(crate) fn leave(&mut self, spare: String) {
         self.order(Order::Spare(spare));
     }
 
-    fn order(&self, order: Order) {
+    fn order_one(&mut self) {
+        self.order(Order::Prepare);
+        self.is_ordered = true;
+    }
+
+    fn order(&mut self, order: Order) {
         if let Some(orders) = &self.orders {
             // a thread that panicked prepares nothing more, and nobody depends on it
             let _ = orders.send(order);
+        }
+        if let Where::Here(worker) = &mut self.worker {
+            while let Ok(order) = worker.orders.try_recv() {
+                worker.obey(order);
+            }
         }
     }
 }
@@ -138,8 +171,9 @@ impl Supply {
 impl Drop for Supply {
     fn drop(&mut self) {
         self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        match &mut self.worker {
+            Where::Beside(thread) => drop(thread.take().map(JoinHandle::join)),
+            Where::Here(worker) => worker.end(),
         }
         for prepared in self.ready.try_iter().flatten() {
             // if it stays, the next open removes it
@@ -152,21 +186,35 @@ struct Worker {
     storage: Arc<dyn Storage>,
     bytes: u64,
     orders: Receiver<Order>,
+    ready: Sender<Option<Prepared>>,
     spares: VecDeque<String>,
 }
 
 impl Worker {
-    fn run(&mut self, ready: &Sender<Option<Prepared>>) {
-        while let Ok(order) = self.orders.recv() {
-            match order {
-                Order::Prepare => {
-                    if ready.send(self.prepare()).is_err() {
-                        break;
-                    }
-                }
-                Order::Spare(name) => self.keep(name),
+    fn start(mut self) -> io::Result<JoinHandle<()>> {
+        let thread = Builder::new().name("journal-prepare".into());
+        thread.spawn(move || {
+            // it works beside whoever opens the journal, be that a pinned thread
+            unpin_current_thread();
+            while let Ok(order) = self.orders.recv() {
+                self.obey(order);
             }
+            self.end();
+        })
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            // nobody takes it any more if all is ending: then it is removed by whoever opens the journal next
+            Order::Prepare => {
+                let prepared = self.prepare();
+                let _ = self.ready.send(prepared);
+            }
+            Order::Spare(name) => self.keep(name),
         }
+    }
+
+    fn end(&mut self) {
         for spare in self.spares.drain(..) {
             let _ = self.storage.remove(&spare);
         }
@@ -189,12 +237,19 @@ impl Worker {
                 }
             }
         }
+        if !self.has_room(self.bytes) {
+            return None;
+        }
         let prepared = plain(&*self.storage).ok()?;
         if !matches!(self.zero(&*prepared.file), Ok(true)) {
             let _ = self.storage.remove(&prepared.name);
             return None;
         }
         Some(prepared)
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        has_room(&*self.storage, bytes, self.bytes)
     }
 
     /// `None`: it is too short to be used again.
@@ -204,23 +259,33 @@ impl Worker {
         if len < self.bytes {
             return Ok(None);
         }
-        if len > self.bytes {
-            file.truncate(self.bytes)?;
-            file.sync()?;
-        }
         let old = spare.strip_prefix(SPARE).and_then(parse_segment_name);
-        let salt = fresh_salt(old.map(|(_, salt)| salt));
+        let salt = self.fresh_salt(old.map(|(_, salt)| salt));
         let name = format!("{NEXT}{salt:016x}");
         self.storage.rename(spare, &name)?;
-        // before a byte of it is overwritten: else a loss of power might bring its old name back, with new bytes under it
-        if let Err(error) = self.storage.sync() {
+        // before a byte of it is overwritten or cut off: else a loss of power might bring its old name back, with new bytes under it
+        let synced = self.storage.sync().and_then(|()| match len > self.bytes {
+            true => file.truncate(self.bytes).and_then(|()| file.sync()),
+            false => Ok(()),
+        });
+        if let Err(error) = synced {
             let _ = self.storage.remove(&name);
             return Err(error);
         }
         Ok(Some(Prepared { name, file, salt }))
     }
 
-    /// `false`: it was told to end.
+    /// That of a segment in a file that was one with the salt `old`: no old frame may pass.
+    fn fresh_salt(&self, old: Option<u64>) -> u64 {
+        loop {
+            let salt = self.storage.random();
+            if old.is_none_or(|old| seed(old) != seed(salt)) {
+                return salt;
+            }
+        }
+    }
+
+    /// `false`: it was told to end, or others took the room.
     fn zero(&mut self, file: &dyn File) -> io::Result<bool> {
         let zeros = vec![0; PIECE];
         let mut done = 0;
@@ -235,6 +300,9 @@ impl Worker {
             write_all(file, &zeros[..piece as usize], done)?;
             done += piece;
             if done.is_multiple_of(SYNCED) {
+                if !self.has_room(self.bytes - done) {
+                    return Ok(false);
+                }
                 file.sync()?;
             }
         }
@@ -250,15 +318,17 @@ mod tests {
     use crate::journal::testing::{Failing, Folder};
 
     const BYTES: u64 = (PIECE as u64) * 3 / 2;
+    /// No test waits so long.
+    const LONG: Duration = Duration::from_secs(60);
 
     #[test]
     fn files_are_zeroed_and_gone_when_nobody_took_them() {
         let folder = Folder::new();
         let storage = folder.disk();
-        let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
-        let first = supply.wait().expect("there is room");
+        let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        let first = supply.wait(LONG).expect("there is room");
         assert_eq!(first.file.len().unwrap(), BYTES);
-        let second = supply.wait().expect("there is room");
+        let second = supply.wait(LONG).expect("there is room");
         assert_ne!((first.salt, &first.name), (second.salt, &second.name));
         drop(supply);
         let mut left = storage.list().unwrap();
@@ -274,7 +344,7 @@ mod tests {
     fn a_removed_segment_is_used_again_once_its_name_is_durably_gone() {
         let folder = Folder::new();
         let (storage, calls) = Failing::over(folder.disk());
-        let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
         let spares: Vec<String> = [(0, BYTES + 5), (1, BYTES), (2, BYTES)]
             .map(|(first, bytes)| {
                 let name = spare_name(&segment_name(first, 7));
@@ -286,10 +356,10 @@ mod tests {
         for spare in &spares {
             supply.leave(spare.clone());
         }
-        supply.wait().expect("the one that was begun before");
+        supply.wait(LONG).expect("the one that was begun before");
         calls.take();
         let recycled = loop {
-            let next = supply.wait().expect("there is room");
+            let next = supply.wait(LONG).expect("there is room");
             let mut byte = [0];
             next.file.read_at(&mut byte, 0).unwrap();
             if byte == [b'x'] {
@@ -310,15 +380,69 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_prepared_is_not_waited_for() {
+    fn what_cannot_be_prepared_is_not_waited_for_and_tried_again_only_when_one_is_needed() {
         let folder = Folder::new();
         let (storage, calls) = Failing::over(folder.disk());
         calls.fail(|verb, _| verb == "write");
-        let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
-        assert!(supply.wait().is_none());
+        let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        assert!(supply.wait(LONG).is_none());
         calls.fail(|_, _| false);
-        supply.wait(); // was begun before that, or after it
-        assert!(supply.wait().is_some(), "another time it may");
+        calls.take();
+        assert!(supply.wait(Duration::from_millis(20)).is_none());
+        assert_eq!(calls.take(), [], "nothing was ordered");
+        assert!(supply.take().is_none(), "it is ordered now");
+        assert!(supply.wait(LONG).is_some(), "another time it may");
+        assert!(supply.wait(LONG).is_some(), "and the next one was begun");
+    }
+
+    #[test]
+    fn the_room_that_the_journal_needs_is_left_to_it() {
+        let folder = Folder::new();
+        let (storage, calls) = Failing::over(folder.disk());
+        calls.room(2 * BYTES);
+        let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        assert!(supply.wait(LONG).is_none());
+        assert_eq!(calls.take(), [], "not a byte was tried");
+        calls.room(2 * BYTES + 1);
+        assert!(supply.take().is_none(), "it is ordered now");
+        assert!(supply.wait(LONG).is_some());
+    }
+
+    #[test]
+    fn room_that_others_take_meanwhile_ends_it() {
+        let folder = Folder::new();
+        let (storage, calls) = Failing::over(folder.disk());
+        let (left, bytes) = (calls.clone(), 2 * SYNCED);
+        calls.fail(move |verb, _| {
+            if verb == "write" {
+                left.room(bytes);
+            }
+            false
+        });
+        let mut supply = Supply::start(&storage, bytes).expect("a thread can be had");
+        assert!(supply.wait(LONG).is_none());
+        let written = calls.take();
+        let written = written.iter().filter(|(verb, _)| *verb == "write").count();
+        assert_eq!(written as u64, SYNCED / PIECE as u64, "half of it");
+        assert_eq!(storage.list().unwrap(), [""; 0], "nothing is left of it");
+    }
+
+    #[test]
+    fn nobody_waits_longer_than_he_likes() {
+        let folder = Folder::new();
+        let (storage, calls) = Failing::over(folder.disk());
+        let (go, going) = channel::<()>();
+        let going = std::sync::Mutex::new(going);
+        calls.fail(move |verb, _| {
+            if verb == "write" {
+                let _ = going.lock().expect("no test panics in it").recv();
+            }
+            false
+        });
+        let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        assert!(supply.wait(Duration::from_millis(1)).is_none());
+        drop(go);
+        assert!(supply.wait(LONG).is_some(), "it comes later");
     }
 
     #[test]
@@ -330,8 +454,8 @@ mod tests {
             let (storage, calls) = Failing::over(folder.disk());
             // asked by the thread that prepares; nothing fails if it is not pinned
             calls.fail(|_, _| caller_is_pinned());
-            let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
-            assert!(supply.wait().is_some(), "it inherited the core");
+            let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+            assert!(supply.wait(LONG).is_some(), "it inherited the core");
         });
         starter.join().expect("it is not pinned");
     }
@@ -342,10 +466,10 @@ mod tests {
         let storage = folder.disk();
         let name = spare_name(&segment_name(0, 7));
         storage.create(&name).unwrap();
-        let supply = Supply::start(&storage, BYTES).expect("a thread can be had");
+        let mut supply = Supply::start(&storage, BYTES).expect("a thread can be had");
         supply.leave(name);
         for _ in 0..3 {
-            let next = supply.wait().expect("there is room");
+            let next = supply.wait(LONG).expect("there is room");
             assert_eq!(next.file.len().unwrap(), BYTES);
         }
         let left = storage.list().unwrap();

@@ -54,12 +54,19 @@ type Fails = Box<dyn Fn(&str, &str) -> bool + Send>;
 pub(crate) struct Calls {
     pub(crate) made: Mutex<Vec<Call>>,
     fails: Mutex<Fails>,
+    /// What it says; `None`: what there is.
+    room: Mutex<Option<u64>>,
 }
 
 impl Calls {
     /// From now on these calls fail.
     pub(crate) fn fail(&self, which: impl Fn(&str, &str) -> bool + Send + 'static) {
         *self.fails.lock().expect("no test panics in it") = Box::new(which);
+    }
+
+    /// From now on there are so many bytes of room, it says.
+    pub(crate) fn room(&self, bytes: u64) {
+        *self.room.lock().expect("no test panics in it") = Some(bytes);
     }
 
     /// What was done since the last time.
@@ -82,6 +89,7 @@ impl Failing {
         let calls = Arc::new(Calls {
             made: Mutex::default(),
             fails: Mutex::new(Box::new(|_, _| false)),
+            room: Mutex::default(),
         });
         let storage = Arc::new(Self {
             inner,
@@ -121,6 +129,10 @@ impl Storage for Failing {
     fn sync(&self) -> io::Result<()> {
         self.calls.check("sync directory", "")?;
         self.inner.sync()
+    }
+    fn room(&self) -> io::Result<u64> {
+        let said = *self.calls.room.lock().expect("no test panics in it");
+        said.map_or_else(|| self.inner.room(), Ok)
     }
     fn lock(&self) -> io::Result<Lock> {
         self.inner.lock()

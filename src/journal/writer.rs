@@ -10,7 +10,6 @@ use crate::journal::format::{
     payload_crc, payload_crc_append,
 };
 use crate::journal::pins::Pins;
-use crate::journal::segment::unix_ns;
 use crate::journal::storage::Storage;
 use crate::sync::drop_quietly;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -394,7 +393,7 @@ impl<C: Codec> Writer<C> {
             count,
             first: self.written,
             synced: self.synced,
-            unix_ns: unix_ns(),
+            unix_ns: self.chain.unix_ns(),
             payload_crc: 0,
         }
     }

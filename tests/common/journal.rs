@@ -61,19 +61,26 @@ pub(crate) fn life_of(bytes: &[u8], number: u64) -> Option<u64> {
 
 /// The lives in which the events of a journal were written: it must begin at 0, without a gap and with nothing made up.
 pub(crate) fn lives(path: &Path, config: &JournalConfig) -> Result<Vec<u64>, Error> {
+    let (first, lives) = lives_from(path, config)?;
+    assert_eq!(first, 0, "the front is missing");
+    Ok(lives)
+}
+
+/// The same of a journal of which the front may have been removed: with the first sequence.
+pub(crate) fn lives_from(path: &Path, config: &JournalConfig) -> Result<(u64, Vec<u64>), Error> {
     let journal = Journal::open(path, config.clone(), Bytes)?;
-    let mut lives = Vec::new();
+    let (first, mut lives) = (journal.first().get(), Vec::new());
     for record in journal.replay(journal.first())? {
         let record = record?;
-        let number = lives.len() as u64;
+        let number = first + lives.len() as u64;
         assert_eq!(record.sequence.get(), number, "a gap");
         let Some(life) = life_of(&record.event, number) else {
             panic!("event {number} was never published: {:?}", record.event);
         };
         lives.push(life);
     }
-    assert_eq!(journal.next().get(), lives.len() as u64);
-    Ok(lives)
+    assert_eq!(journal.next().get(), first + lives.len() as u64);
+    Ok((first, lives))
 }
 
 /// The same test program as a process that runs only the test `name`, which finds `arguments` in the environment.

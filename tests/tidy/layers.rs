@@ -109,6 +109,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
         &[
             "journal::codec",
             "journal::format",
+            "journal::names",
             "journal::segment",
             "journal::storage",
         ],

@@ -21,7 +21,9 @@ impl Output {
 
     /// A file that begins anew; one inside the journal is none of ours to write.
     pub(crate) fn file(path: &Path, journal: &Path) -> Result<Self, Failure> {
-        let folder = path.parent().filter(|parent| *parent != Path::new(""));
+        // a link leads to where it writes
+        let real = path.canonicalize().unwrap_or(path.to_owned());
+        let folder = real.parent().filter(|parent| *parent != Path::new(""));
         let folder = folder.unwrap_or(Path::new(".")).canonicalize();
         if let (Ok(folder), Ok(journal)) = (folder, journal.canonicalize())
             && folder == journal

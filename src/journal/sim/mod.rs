@@ -4,7 +4,8 @@
 //! written since to the device. A crash keeps of those that were not synced any subset, each in any of the contents it had since; the file's length is any
 //! that it had since; of the directory's changes it keeps the first few, as a file system with a journal does, or any subset. A sync that fails does so
 //! to each sector by chance, and *forgets* those it did not write, as systems do: the next sync says that all is well. What is read afterwards is
-//! still what was written, until the system needs the memory: a restart finds either.
+//! still what was written, until the system needs the memory: a restart finds either. A sync of the directory that fails keeps the first few changes of
+//! names and forgets the others; the process still sees them, a restart does not.
 
 pub(crate) mod inode;
 mod rot;
@@ -12,7 +13,7 @@ mod seeds;
 mod tests;
 
 use crate::journal::sim::inode::{Inode, Random};
-use crate::journal::storage::{File, Storage};
+use crate::journal::storage::{File, NameSyncs, Storage};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,9 +24,6 @@ pub(crate) const ENOSPC: i32 = 28;
 const ENOENT: i32 = 2;
 const EEXIST: i32 = 17;
 const EROFS: i32 = 30;
-
-/// The thread that prepares segments. Its calls are counted by themselves.
-const BESIDE: &str = "journal-prepare";
 
 /// What is asked of a storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +46,11 @@ impl Op {
         !matches!(self, Self::List | Self::Open | Self::Len | Self::Read)
     }
 
-    fn of_names(self) -> bool {
+    /// A file that is open can be used without; only its sync notices.
+    fn needs_names(self) -> bool {
         matches!(
             self,
-            Self::List | Self::Create | Self::Open | Self::Rename | Self::Remove
+            Self::List | Self::Create | Self::Open | Self::Rename | Self::Remove | Self::Sync
         )
     }
 }
@@ -109,28 +108,28 @@ struct State {
     /// Of names, since the directory was synced.
     changes: Vec<Change>,
     random: Random,
+    /// Of salts: no life begins them anew.
+    numbers: Random,
+    unix_ns: u64,
     plan: Plan,
     calls: u64,
-    calls_of: BTreeMap<(bool, &'static str), u64>,
+    calls_of: BTreeMap<&'static str, u64>,
     off: bool,
     /// A sync failed: what the cache says is not what the device will ever hold.
     lied: bool,
+    /// It was one of the directory.
+    names_lied: bool,
 }
 
 impl State {
     /// Counts a call. `Err`: it fails.
     fn call(&mut self, op: Op) -> io::Result<()> {
-        // What a background thread does must not move the faults of the others: when it runs is no seed's choice.
-        let beside = std::thread::current().name() == Some(BESIDE);
         let call = self.calls;
-        self.calls += u64::from(!beside);
-        let of = self.calls_of.entry((beside, op_name(op))).or_default();
+        self.calls += 1;
+        let of = self.calls_of.entry(op_name(op)).or_default();
         let call_of = *of;
         *of += 1;
-        self.off |= self
-            .plan
-            .power_off
-            .is_some_and(|at| call > at || (call == at && !beside));
+        self.off |= self.plan.power_off.is_some_and(|at| call >= at);
         let code = match &self.plan {
             _ if self.off => EIO,
             Plan {
@@ -140,8 +139,8 @@ impl State {
             Plan {
                 fail_call: Some((at, code)),
                 ..
-            } if *at == call && !beside => *code,
-            Plan { gone: Some(at), .. } if call >= *at && op.of_names() => ENOENT,
+            } if *at == call => *code,
+            Plan { gone: Some(at), .. } if call >= *at && op.needs_names() => ENOENT,
             Plan {
                 read_only: Some(at),
                 ..
@@ -207,11 +206,14 @@ impl State {
             device_names,
             changes: self.changes.clone(),
             random: Random::new(seed),
+            numbers: self.numbers.clone(),
+            unix_ns: self.unix_ns,
             plan: Plan::default(),
             calls: 0,
             calls_of: BTreeMap::new(),
             off: false,
             lied: self.lied,
+            names_lied: false,
         }
     }
 }
@@ -232,25 +234,29 @@ fn op_name(op: Op) -> &'static str {
     }
 }
 
-/// The directory.
+/// The directory, as one process sees it.
 #[derive(Clone)]
-pub(crate) struct SimStorage(Arc<Mutex<State>>);
+pub(crate) struct SimStorage(Arc<Mutex<State>>, Arc<NameSyncs>);
 
 impl SimStorage {
     /// An empty one that works.
     pub(crate) fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let state = Arc::new(Mutex::new(State {
             inodes: Vec::new(),
             names: BTreeMap::new(),
             device_names: BTreeMap::new(),
             changes: Vec::new(),
             random: Random::new(seed),
+            numbers: Random::new(!seed),
+            unix_ns: 0,
             plan: Plan::default(),
             calls: 0,
             calls_of: BTreeMap::new(),
             off: false,
             lied: false,
-        })))
+            names_lied: false,
+        }));
+        Self(state, Arc::default())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -273,6 +279,12 @@ impl SimStorage {
     /// Whether a sync has failed, after which the cache does not say what the device holds.
     pub(crate) fn lied(&self) -> bool {
         self.state().lied
+    }
+
+    /// Whether somebody has removed the directory.
+    pub(crate) fn is_gone(&self) -> bool {
+        let state = self.state();
+        state.plan.gone.is_some_and(|at| state.calls > at)
     }
 
     /// Whether power has failed.
@@ -306,19 +318,27 @@ impl SimStorage {
             inode.lose(&mut random);
             inode.cache.clone_from(&inode.device);
         }
-        Self(Arc::new(Mutex::new(new)))
+        Self(Arc::new(Mutex::new(new)), Arc::default())
     }
 
     /// The directory as another process finds it after this one was killed. This one is dead from here on.
     pub(crate) fn kill(&self, seed: u64) -> Self {
         let mut old = self.state();
         old.off = true;
-        let mut new = old.renewed(old.names.clone(), old.device_names.clone(), seed);
+        // a file system that could not write a directory has stopped: what was not written is gone once it is there again
+        let names = match old.names_lied {
+            true => &old.device_names,
+            false => &old.names,
+        };
+        let mut new = old.renewed(names.clone(), old.device_names.clone(), seed);
+        if old.names_lied {
+            new.changes.clear();
+        }
         if new.lied && new.random.one_in(2) {
             let State { inodes, random, .. } = &mut new;
             inodes.iter_mut().for_each(|inode| inode.evict(random));
         }
-        Self(Arc::new(Mutex::new(new)))
+        Self(Arc::new(Mutex::new(new)), Arc::default())
     }
 
     /// Flips a bit of a file, on the device and in the cache.
@@ -388,7 +408,42 @@ impl Storage for SimStorage {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.1.run(|| self.sync_names())
+    }
+
+    fn random(&self) -> u64 {
+        let numbers = &mut self.state().numbers;
+        numbers.next() << 32 ^ numbers.next()
+    }
+
+    fn unix_ns(&self) -> u64 {
         let mut state = self.state();
+        state.unix_ns += 100;
+        state.unix_ns
+    }
+
+    fn has_threads(&self) -> bool {
+        false
+    }
+
+    fn room(&self) -> io::Result<u64> {
+        let mut state = self.state();
+        // now and then others have taken it
+        if state.random.one_in(4) {
+            return Ok(0);
+        }
+        Ok(state.plan.space.map_or(u64::MAX, |space| space as u64))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        Path::new("/sim").join(name)
+    }
+}
+
+impl SimStorage {
+    fn sync_names(&self) -> io::Result<()> {
+        let mut state = self.state();
+        let was_on = !state.off;
         let result = state.call(Op::SyncDirectory);
         let all = state.changes.len();
         let done = match result {
@@ -399,15 +454,14 @@ impl Storage for SimStorage {
         changes
             .iter()
             .for_each(|change| change.apply(&mut state.device_names));
+        // if power failed, the crash decides
+        if result.is_err() && was_on && !state.off {
+            state.changes.clear();
+            (state.lied, state.names_lied) = (true, true);
+        }
         result
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        Path::new("/sim").join(name)
-    }
-}
-
-impl SimStorage {
     fn file(&self, inode: usize) -> SimFile {
         SimFile {
             storage: self.clone(),

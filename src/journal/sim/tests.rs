@@ -81,6 +81,30 @@ fn a_failed_sync_is_forgotten_by_the_next_and_the_system_may_show_what_it_lost_o
 }
 
 #[test]
+fn names_that_a_failed_sync_did_not_write_are_forgotten() {
+    let (mut kept, mut lost) = (0, 0);
+    for seed in 0..100 {
+        let sim = SimStorage::new(seed);
+        sim.create("a").expect("works");
+        sim.plan(Plan {
+            fail: Some((Op::SyncDirectory, 0, EIO)),
+            ..Plan::default()
+        });
+        Storage::sync(&sim).expect_err("planned");
+        Storage::sync(&sim).expect_err("none counts any more");
+        assert!(sim.files().contains_key("a"), "it is still seen");
+        let after = match seed % 2 {
+            0 => sim.kill(seed),
+            _ => sim.crash(seed),
+        };
+        let there = after.files().contains_key("a");
+        *(if there { &mut kept } else { &mut lost }) += 1;
+        Storage::sync(&after).expect("another process");
+    }
+    assert!(kept > 5 && lost > 5, "{kept} {lost}");
+}
+
+#[test]
 fn every_kind_of_call_fails_as_planned() {
     let sim = SimStorage::new(1);
     let file = sim.create("a").expect("works");
@@ -109,6 +133,7 @@ fn every_kind_of_call_fails_as_planned() {
         ..Plan::default()
     });
     assert!(sim.list().is_err() && sim.open("a", false).is_err() && file.len().is_ok());
+    assert!(file.sync().is_err() && sim.is_gone());
     plan(Plan {
         power_off: Some(1),
         ..Plan::default()

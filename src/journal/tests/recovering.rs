@@ -7,7 +7,10 @@ use crate::error::ErrorKind;
 use crate::journal::codec::{Codec, Plain};
 use crate::journal::format::{FRAME_HEADER, SEGMENT_HEADER, SegmentHeader, segment_name};
 use crate::journal::recovery::recover;
+use crate::journal::sim::{Plan, SimStorage};
+use crate::journal::storage::Storage;
 use crate::journal::testing::Failing;
+use std::sync::Arc;
 
 /// 0 to `end` without the abandoned ones.
 fn below(end: u64) -> Vec<u64> {
@@ -462,4 +465,44 @@ fn recovery_may_be_killed_at_any_moment() {
             assert_eq!(memory.files(), whole.files());
         }
     }
+}
+
+/// What a header allows to be missing is there for as long as the header itself may get lost.
+#[test]
+fn the_front_is_removed_only_once_the_header_that_allows_it_is_durable() {
+    let codec = Plain::<u64>::new();
+    let recovers = |sim: &SimStorage| {
+        let storage: Arc<dyn Storage> = Arc::new(sim.clone());
+        recover(&storage, codec.id(), codec.event_bytes(), Strict)
+    };
+    // the last frame of the first segment was in a sync that failed, and the system has dropped it; those of the last it still has
+    let left = Build::new(0, 1).records(2, 0);
+    let next = Build::new(4, 2).records(2, 2);
+    let allows = Build::kept_from(6, 3, 4);
+    let mut removed = 0;
+    for seed in 0..600 {
+        let sim = SimStorage::new(seed);
+        for (build, is_synced) in [(&left, true), (&next, true), (&allows, false)] {
+            let file = sim.create(&build.name()).unwrap();
+            file.write_at(&build.bytes, 0).unwrap();
+            if is_synced {
+                file.sync().unwrap();
+            }
+        }
+        Storage::sync(&sim).unwrap();
+        sim.plan(Plan {
+            power_off: Some(seed % 60),
+            ..Plan::default()
+        });
+        let done = recovers(&sim);
+        let after = sim.crash(seed);
+        let (recovered, _) = recovers(&after).unwrap_or_else(|error| {
+            panic!("power failed in call {}, seed {seed}: {error}", seed % 60)
+        });
+        if let Ok((reported, _)) = done {
+            assert_eq!(recovered.next, reported.next);
+            removed += 1;
+        }
+    }
+    assert!((20..580).contains(&removed), "{removed}");
 }

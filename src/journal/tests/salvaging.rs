@@ -1,10 +1,11 @@
 //! What salvage keeps.
 
-use super::build::{Build, memory, open, open_twice, read, three};
+use super::build::{Build, JOURNAL, memory, open, open_twice, read, three};
 use super::memory::Memory;
 use crate::config::RecoveryMode::{Salvage, Strict};
 use crate::error::ErrorKind;
-use crate::journal::format::FRAME_HEADER;
+use crate::journal::codec::{Codec, Plain};
+use crate::journal::format::{FRAME_HEADER, SegmentHeader};
 
 /// Salvages, and opens strictly what came of it: events and lost sequences.
 fn salvage(memory: &Memory) -> (Vec<u64>, Vec<u64>) {
@@ -129,5 +130,31 @@ fn salvage_may_be_killed_at_any_moment() {
         }
         let memory = memory.copy();
         assert_eq!(salvage(&memory), expected, "{killed}");
+    }
+}
+
+#[test]
+fn a_segment_of_another_journal_says_nothing_about_this_one() {
+    let foreign = |first, salt| {
+        Build::with(SegmentHeader {
+            journal: JOURNAL + 1,
+            salt,
+            first,
+            kept_from: first,
+            codec: Plain::<u64>::new().id(),
+            event_bytes: 8,
+        })
+        .records(3, first)
+    };
+    for other in [foreign(1_000_000, 1), foreign(0, 1), foreign(25, 1)] {
+        let mut segments = three();
+        segments[0].bytes[64 + FRAME_HEADER] ^= 1;
+        let [a, b, c] = segments;
+        let name = other.name();
+        let memory = memory(&[a, b, c, other]);
+        assert_eq!(salvage(&memory), (all_but(0..4), (0..4).collect()));
+        assert_eq!(open(&memory, Strict).unwrap().0.id, JOURNAL);
+        let there: Vec<String> = memory.files().into_iter().map(|file| file.0).collect();
+        assert!(there.contains(&format!(".damaged-{name}")), "{there:?}");
     }
 }

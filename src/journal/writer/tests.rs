@@ -38,7 +38,7 @@ fn a_frame_is_these_bytes() {
     let folder = Folder::new();
     let storage = folder.disk();
     let mut writer = open(&storage, &config(SyncPolicy::Never), Bytes);
-    let before = unix_ns();
+    let before = storage.unix_ns();
     writer.record(0, once(&b"ab".to_vec())).unwrap();
     writer.record(1, once(&Vec::new())).unwrap();
     assert_eq!(writer.written(), 0, "it is only recorded");
@@ -64,7 +64,7 @@ fn a_frame_is_these_bytes() {
         unix_ns: found.frames[0].0.unix_ns,
         payload_crc: payload_crc(expected.salt, &payload),
     };
-    assert!((before..=unix_ns()).contains(&frame.unix_ns));
+    assert!((before..=storage.unix_ns()).contains(&frame.unix_ns));
     let mut bytes = expected.encode().to_vec();
     bytes.extend_from_slice(&frame.encode(expected.salt));
     bytes.extend_from_slice(&payload);
