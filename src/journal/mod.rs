@@ -11,7 +11,7 @@ pub(crate) mod decision;
 mod examine;
 pub(crate) mod format;
 pub(crate) mod inspect;
-mod pins;
+pub(crate) mod pins;
 pub(crate) mod positions;
 pub(crate) mod reader;
 pub(crate) mod recovery;
