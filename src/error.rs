@@ -165,6 +165,11 @@ pub enum Ended {
         /// How long producers had waited for it.
         after: Duration,
     },
+    /// A [`Tap`](crate::Tap) that lagged could not read on in the journal: see [`OnLag::Replay`](crate::OnLag::Replay).
+    Unreadable {
+        /// What is wrong with the journal, and where.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Ended {
@@ -175,6 +180,10 @@ impl fmt::Display for Ended {
             Self::Upstream { stage } => {
                 write!(f, "stage `{stage}`, which this one depends on, ended early")
             }
+            Self::Unreadable { reason } => write!(
+                f,
+                "the tap lagged, and the journal cannot be read: {reason}"
+            ),
             Self::Evicted { lag, after } => {
                 write!(
                     f,

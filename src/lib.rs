@@ -142,6 +142,7 @@
 //! | 9 | `bus` | a running bus: watch, close, halt, join |
 //! | 8 | `recorder` | the stage of a journal: from the ring into its files |
 //! | 8 | `pressure` | the thread that watches the ring; `judge`: what it makes of what it sees, pure |
+//! | 8 | `rejoin` | where a tap reads that lags and misses nothing: the journal |
 //! | 7 | `stage` | `handler`: what a stage's thread does with a batch; `thread`: its loop, and what follows a failure |
 //! | 6 | `stats` | snapshots; `latency`: a histogram |
 //! | 5 | `producer`, `consumer` | the two ends: verbs, `claim`, `batch`, `worker`, and `future` for tasks |
@@ -182,6 +183,7 @@ mod pressure;
 mod producer;
 mod recorder;
 mod registry;
+mod rejoin;
 mod ring;
 mod sequence;
 mod stage;
@@ -373,7 +375,7 @@ pub mod model {
         topology.take_threads()
     }
 
-    pub use crate::topology::model_sink::{ModelSink, record};
+    pub use crate::topology::model_sink::{ModelPast, ModelSink, record, replaying};
 
     /// [`Topology::start`] of a bus without threads, and without asking the system about cores.
     ///

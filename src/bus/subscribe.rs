@@ -17,6 +17,8 @@ pub(crate) struct Terms {
     pub(crate) config: BusConfig,
     /// Stages that edit events: who joins comes after each of them.
     pub(crate) editors: UpstreamNames,
+    /// The entry and name of a journal that records what these have edited; else why there is none.
+    pub(crate) journal: Result<(usize, Box<str>), String>,
 }
 
 impl<T: Send + Sync + 'static> Bus<T> {

@@ -2,9 +2,11 @@
 
 use crate::bus::Bus;
 use crate::config::OnLag;
-use crate::consumer::{CHUNK, Reader, Tap, lag_of};
+use crate::consumer::{CHUNK, Reader, Replaying, Seat, Tap, lag_of};
 use crate::error::Error;
+use crate::rejoin::{Recorded, misplaced};
 use crate::ring::cursor::Counters;
+use crate::sequence::Sequence;
 use crate::wait::Waiter;
 use crate::wait::signal::Signal;
 
@@ -38,30 +40,118 @@ impl<T: Clone + Send + Sync + 'static> Bus<T> {
     /// [`Closed`](crate::ErrorKind::Closed): the bus was closed or halted, or nobody was left to read.
     /// [`StageEnded`](crate::ErrorKind::StageEnded): a stage that edits events has ended early.
     /// [`TooManyStages`](crate::ErrorKind::TooManyStages): the table is full.
+    /// [`JournalMisplaced`](crate::ErrorKind::JournalMisplaced): it shall replay, and there is no journal, or one that records what
+    /// a later stage edits.
     pub fn tap(&self, name: impl Into<String>, on_lag: OnLag) -> Result<Tap<T>, Error> {
         let name = name.into();
         self.join_tap(&name, on_lag)
             .map_err(|error| error.with_stage(&name))
     }
 
+    /// A tap that reads the journal from `sequence` on, then goes over to the running bus, and misses nothing: as one of [`tap`](Self::tap)
+    /// with [`OnLag::Replay`] that has lagged so far.
+    ///
+    /// ```
+    /// use ringway::{BusConfig, Journal, JournalConfig, Plain, Sequence, Topology};
+    /// # let path = std::env::temp_dir().join(format!("ringway-doc-tap-from-{}", std::process::id()));
+    /// let journal = Journal::open(&path, JournalConfig::default(), Plain::<u64>::new())?;
+    /// let mut topology = Topology::single(BusConfig { capacity: 4, ..BusConfig::default() }, || 0)?;
+    /// topology.stage("journal").journal(journal);
+    /// let (bus, mut producer) = topology.start()?;
+    /// producer.publish_batch((0..100).collect::<Vec<_>>())?; // far more than the ring holds
+    ///
+    /// let mut tap = bus.tap_from("audit", Sequence::new(10))?;
+    /// drop(producer);
+    /// bus.shutdown()?;
+    /// let mut all = Vec::new();
+    /// while let Ok(batch) = tap.read() {
+    ///     all.extend(batch.into_vec());
+    /// }
+    /// assert_eq!(all, (10..100).collect::<Vec<_>>());
+    /// # let _ = std::fs::remove_dir_all(path);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`tap`](Self::tap). [`InvalidConfig`](crate::ErrorKind::InvalidConfig): the journal begins after `sequence`, or nothing so far is
+    /// published yet. [`JournalIo`](crate::ErrorKind::JournalIo): its directory cannot be read.
+    pub fn tap_from(&self, name: impl Into<String>, sequence: Sequence) -> Result<Tap<T>, Error> {
+        let name = name.into();
+        self.begin_tap(&name, sequence.get())
+            .map_err(|error| error.with_stage(&name))
+    }
+
     fn join_tap(&self, name: &str, on_lag: OnLag) -> Result<Tap<T>, Error> {
         let mut seat = self.admit(name, true)?;
-        let config = &self.terms.config;
-        self.watch_for_sleepers(); // a task may read it
-        let waiter = Waiter::new(&self.signals, config.wait);
+        let core = &self.ring.core;
+        let floor = core.position().saturating_sub(core.capacity());
+        let past = match on_lag {
+            // whatever it will not have read: it joins at this position or further on
+            OnLag::Replay => Some(self.past(name, self.first() + floor)?),
+            _ => None,
+        };
         let (lag, after) = lag_of(on_lag);
         let index = (self.ring.join_tap(lag, after)).ok_or_else(|| self.is_full(name))?;
         seat.take(index, self.ring.core.table.entry(index));
         self.signals
             .notify(Signal::cursor(index), &Counters::default());
+        Ok(self.seat_tap(name, index, on_lag, past, seat))
+    }
+
+    fn begin_tap(&self, name: &str, sequence: u64) -> Result<Tap<T>, Error> {
+        let mut seat = self.admit(name, true)?;
+        let past = self.past(name, sequence)?;
+        let (first, next) = (self.first(), self.first() + self.ring.core.position());
+        let begin = match &self.archive {
+            Some(archive) => archive.first()?.unwrap_or(first),
+            None => first,
+        };
+        if !(begin..=next).contains(&sequence) {
+            let accepted = format_args!("{begin} to {next}");
+            return Err(Error::out_of_range("sequence", sequence, accepted));
+        }
+        let table = &self.ring.core.table;
+        let index = table.insert_detached().ok_or_else(|| self.is_full(name))?;
+        seat.take(index, table.entry(index));
+        let tap = self.seat_tap(name, index, OnLag::Replay, Some(past), seat);
+        Ok(tap.begin_at(sequence.wrapping_sub(first) as i64))
+    }
+
+    /// The sequence of the ring's position 0.
+    fn first(&self) -> u64 {
+        self.ring.core.numbering().first()
+    }
+
+    /// The journal, which keeps everything from `sequence` on.
+    fn past(&self, name: &str, sequence: u64) -> Result<(Recorded<T>, (usize, &str)), Error> {
+        let journal = self.terms.journal.as_ref();
+        let (entry, journal) = journal.map_err(|why| misplaced(name, why))?;
+        let Some(archive) = &self.archive else {
+            return Err(misplaced(name, "the bus has none that can be read"));
+        };
+        Ok((Recorded::new(archive, sequence), (*entry, journal)))
+    }
+
+    fn seat_tap(
+        &self,
+        name: &str,
+        index: usize,
+        on_lag: OnLag,
+        past: Option<(Recorded<T>, (usize, &str))>,
+        seat: Seat,
+    ) -> Tap<T> {
+        let (config, editors) = (&self.terms.config, &self.terms.editors);
+        self.watch_for_sleepers(); // a task may read it
+        let waiter = Waiter::new(&self.signals, config.wait);
+        let replaying = past.map(|(past, journal)| Replaying::new(past, editors, journal));
         let reader = Reader::new(
             &self.ring,
             &self.signals,
-            self.terms.editors.clone(),
+            editors.clone(),
             index,
             config.batch_max.min(CHUNK as usize),
             config.tail_pauses,
         );
-        Ok(Tap::new(reader.seated(seat), waiter, name, on_lag))
+        Tap::new(reader.seated(seat), waiter, name, on_lag, replaying)
     }
 }

@@ -108,6 +108,8 @@ pub enum OnLag {
         /// ring since. So a tap that is slow, but reads a quarter of the ring in this time, stays. 0: producers do not wait at all.
         after: Duration,
     },
+    /// It misses nothing: it reads on in the bus's journal until it has caught up, then in the ring again. Producers do not wait.
+    Replay,
 }
 
 /// What `start()` does about threads that do not fit the machine.
@@ -128,7 +130,7 @@ pub enum OnUnread {
     /// The bus closes for good: publishing answers `Closed`.
     #[default]
     Close,
-    /// They go on, and what they publish is lost unless somebody [joins](crate::Bus::subscribe) in time. Of several producers each
+    /// They go on, also when there are only taps from the start, and what they publish is lost unless somebody [joins](crate::Bus::subscribe) in time. Of several producers each
     /// then looks at the mark of every slot before it uses it again, read or not: some nanoseconds an event.
     Continue,
 }

@@ -1,18 +1,22 @@
 //! The reading ends: [`Consumer`], [`Worker`], [`AsyncConsumer`], and the [`Batch`] that each of them reads; and [`Tap`], which reads copies.
 
 mod batch;
+mod copies;
 mod future;
 mod late;
 mod reader;
+mod replaying;
 mod tap;
 mod worker;
 
 pub use batch::{Batch, Drain};
+pub use copies::TapBatch;
 pub use future::{AsyncConsumer, ReadFuture};
 pub(crate) use late::{LateReaders, Seat};
 pub(crate) use reader::{Reader, UpstreamNames};
+pub(crate) use replaying::{Past, Replaying};
 pub(crate) use tap::{CHUNK, lag_of};
-pub use tap::{Tap, TapBatch, TapReadFuture};
+pub use tap::{Tap, TapReadFuture};
 pub use worker::Worker;
 
 use crate::error::{Ended, ReadDeadlineError, TryReadError};

@@ -256,7 +256,7 @@ impl<T> Reader<T> {
     /// The same of a tap, which no ring counts among its readers: producers go on without it.
     pub(crate) fn retire_tap(&self) {
         let cursor = &self.entry().cursor;
-        cursor.retire();
+        cursor.retire_at(cursor.load().position()); // whatever producers have done meanwhile, it is over
         let signal = self.station.signal();
         self.station.signals.notify_early(signal, &cursor.counters);
     }

@@ -5,7 +5,9 @@
 //! the user's run; but for `Clone`, which is why a chunk is small, and why the bit is cleared by a guard.
 
 use crate::config::OnLag;
+use crate::consumer::copies::TapBatch;
 use crate::consumer::reader::{Reader, Station};
+use crate::consumer::replaying::Replaying;
 use crate::error::{Ended, ReadDeadlineError, TryReadError};
 use crate::ring::barrier::{Readable, Stop};
 use crate::ring::cursor::{Lag, Snapshot};
@@ -32,6 +34,9 @@ pub(crate) const CHUNK: u64 = 64;
 /// them. Between reads, and while a [`TapBatch`] lives, it holds nobody back but, under [`OnLag::Evict`], for the time given there.
 ///
 /// A `Clone` that panics leaves the tap where it was: the next read tries the same events again.
+///
+/// Under [`OnLag::Replay`] a read of a tap that lags reads the journal's files, [`try_read`](Self::try_read) and
+/// [`read_async`](Self::read_async) too; it decodes events then, and does not clone them.
 ///
 /// ```
 /// use ringway::{BusConfig, OnLag, Topology};
@@ -77,10 +82,13 @@ pub struct Tap<T> {
     on_lag: OnLag,
     /// What the last read copied.
     copies: Vec<T>,
-    /// Where the next batch begins if the tap is not moved.
-    expected: u64,
+    /// Where the next batch begins if the tap is not moved: a position of the ring, below 0 where the journal has what was published
+    /// before this bus.
+    expected: i64,
+    /// Of one that reads on in the journal when it is detached.
+    replaying: Option<Replaying<T>>,
     /// The tap saw the clock of its patience run, as it says itself, when it was here.
-    held: (u64, u64),
+    held: (u64, i64),
     ended: Option<Ended>,
 }
 
@@ -90,6 +98,10 @@ enum Found {
     Events(Snapshot, Readable),
     /// A producer has ended the tap.
     Evicted,
+    /// So far the journal may be read.
+    Past(i64),
+    /// All that the journal has was read.
+    CaughtUp,
 }
 
 /// While it lives nobody moves the tap's cursor; then it stands at `to`.
@@ -110,9 +122,16 @@ impl Drop for Reading<'_> {
 }
 
 impl<T> Tap<T> {
-    pub(crate) fn new(reader: Reader<T>, waiter: Waiter, name: &str, on_lag: OnLag) -> Self {
-        let expected = reader.entry().cursor.own_position();
+    pub(crate) fn new(
+        reader: Reader<T>,
+        waiter: Waiter,
+        name: &str,
+        on_lag: OnLag,
+        replaying: Option<Replaying<T>>,
+    ) -> Self {
+        let expected = reader.entry().cursor.own_position() as i64;
         Self {
+            replaying,
             reader,
             waiter,
             name: name.into(),
@@ -122,6 +141,24 @@ impl<T> Tap<T> {
             held: (0, 0),
             ended: None,
         }
+    }
+
+    /// The same for one that begins in the journal, at a position below 0 too.
+    pub(crate) fn begin_at(mut self, position: i64) -> Self {
+        self.expected = position;
+        self.note_position();
+        self
+    }
+
+    /// For the statistics of one that is in the journal: its cursor does not tell.
+    fn note_position(&self) {
+        let sequence = self.sequence(self.expected);
+        let cursor = &self.reader.entry().cursor;
+        cursor.counters.position.set(sequence);
+    }
+
+    fn sequence(&self, position: i64) -> u64 {
+        (self.reader.station().numbering().first()).wrapping_add_signed(position)
     }
 
     /// Its name.
@@ -134,25 +171,34 @@ impl<T> Tap<T> {
     /// behind it.
     #[must_use]
     pub fn lag(&self) -> u64 {
-        self.reader.lag(self.position())
+        let position = self.reader.ring().core.position() as i64;
+        (position - self.position()).max(0) as u64
     }
 
     /// How many sequences it has been moved over, all in all: what the batches said, and what the next one will say.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         let counted = self.reader.entry().cursor.counters.skipped.get();
-        counted + (self.position() - self.expected)
+        counted + (self.position() - self.expected) as u64
     }
 
     /// Whether nothing will come any more, and everything was read.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         let word = self.reader.entry().cursor.load();
-        self.ended.is_some() || word.is_retired() || self.reader.has_ended(word.position())
+        let is_over = || match &self.replaying {
+            Some(replaying) => replaying.has_ended(&self.reader, self.expected),
+            None => word.is_retired() || self.reader.has_ended(word.position()),
+        };
+        self.ended.is_some() || is_over()
     }
 
-    pub(crate) fn position(&self) -> u64 {
-        self.reader.entry().cursor.load().position()
+    /// What is next: where its cursor stands, unless it reads in the journal.
+    fn position(&self) -> i64 {
+        match &self.replaying {
+            Some(_) => self.expected,
+            None => self.reader.entry().cursor.load().position() as i64,
+        }
     }
 
     pub(crate) fn reader(&self) -> &Reader<T> {
@@ -160,13 +206,39 @@ impl<T> Tap<T> {
     }
 
     /// Looks without reading. A word that is retired was so by a producer: this end has noted what it did itself.
-    fn look(reader: &Reader<T>) -> Result<Found, Stop> {
+    ///
+    /// One that replays reads the ring where its cursor stands at what is next, and else the journal: up to the cursor, if it has one. When there is
+    /// nothing more in the journal it joins the ring again, at a position that the journal comes to sooner or later.
+    fn look(
+        reader: &Reader<T>,
+        replaying: &Option<Replaying<T>>,
+        expected: i64,
+    ) -> Result<Found, Stop> {
         let seen = reader.entry().cursor.load();
-        if seen.is_retired() {
-            return Ok(Found::Evicted);
+        let at = (!seen.is_retired()).then(|| seen.position() as i64);
+        let Some(replaying) = replaying.as_ref().filter(|_| at != Some(expected)) else {
+            if at.is_none() {
+                return Ok(Found::Evicted);
+            }
+            let readable = reader.look(seen.position())?;
+            return Ok(Found::Events(seen, readable));
+        };
+        match (replaying.written(reader, expected), at) {
+            (Ok(end), _) => Ok(Found::Past(at.map_or(end, |at| end.min(at)))),
+            (Err(Stop::Empty(_)), None) => Ok(Found::CaughtUp),
+            (Err(stop), _) => Err(stop),
         }
-        let readable = reader.look(seen.position())?;
-        Ok(Found::Events(seen, readable))
+    }
+
+    fn look_now(&self) -> Result<Found, Stop> {
+        Self::look(&self.reader, &self.replaying, self.expected)
+    }
+
+    /// Why nothing will come any more.
+    fn ended_by(&mut self, stop: Stop) -> Ended {
+        let journal = self.replaying.as_ref().and_then(|one| one.ended(stop));
+        let ended = journal.unwrap_or_else(|| self.reader.ended(stop));
+        self.end(ended)
     }
 
     /// Nothing will come any more: it need hold nobody back.
@@ -180,9 +252,9 @@ impl<T> Tap<T> {
     fn evicted(&mut self) -> Ended {
         let after = match self.on_lag {
             OnLag::Evict { after } => after,
-            OnLag::Skip => Duration::ZERO,
+            OnLag::Skip | OnLag::Replay => Duration::ZERO,
         };
-        let lag = self.reader.lag(self.expected);
+        let lag = self.reader.lag(self.expected as u64);
         self.end(Ended::Evicted { lag, after })
     }
 
@@ -190,8 +262,43 @@ impl<T> Tap<T> {
         self.reader.retire_tap();
     }
 
+    /// It reads the ring from now on, as far as that is.
+    #[cold]
+    fn rejoin(&self) {
+        let station = self.reader.station();
+        self.reader.ring().rejoin_tap(station.index());
+        station.notify(&station.entry().cursor.counters);
+    }
+
+    /// Copies events of the journal. What was copied when it fails counts as not read.
+    fn copy_past(&mut self, end: i64) -> Result<(SequenceRange, u64), Ended> {
+        let most = CHUNK.min(self.reader.batch_max()) as usize;
+        let range = self.sequence(self.expected)..self.sequence(end);
+        self.copies.clear();
+        self.copies.reserve(most);
+        let replaying = (self.replaying.as_mut()).expect("what looked into the journal has one");
+        let next = match replaying.read(range.clone(), most, &mut self.copies) {
+            Ok(next) => next,
+            Err(error) => {
+                self.copies.clear();
+                let reason = error.to_string();
+                return Err(self.end(Ended::Unreadable { reason }));
+            }
+        };
+        self.expected += (next - range.start) as i64;
+        self.note_position();
+        let counters = &self.reader.entry().cursor.counters;
+        counters.count_batch(self.copies.len() as u64);
+        Ok((SequenceRange::new(range.start..next), 0))
+    }
+
     /// A tap that makes its way has its patience measured anew.
-    fn note_progress(&mut self, start: u64) {
+    fn note_progress(&mut self, start: i64) {
+        let next = self.sequence(self.expected);
+        if let Some(replaying) = &mut self.replaying {
+            replaying.read_ring(next);
+            self.note_position();
+        }
         if !matches!(self.on_lag, OnLag::Evict { .. }) {
             return;
         }
@@ -200,7 +307,8 @@ impl<T> Tap<T> {
         if since != self.held.0 {
             self.held = (since, start);
         }
-        if since != 0 && self.expected - self.held.1 >= self.reader.ring().core.capacity() / 4 {
+        let quarter = self.reader.ring().core.capacity() / 4;
+        if since != 0 && self.expected - self.held.1 >= quarter as i64 {
             patience.stop();
         }
     }
@@ -219,18 +327,12 @@ impl<T: Clone + Sync> Tap<T> {
             if let Some(ended) = &self.ended {
                 return Err(TryReadError::Ended(ended.clone()));
             }
-            match Self::look(&self.reader) {
-                Ok(Found::Events(seen, readable)) => {
-                    if let Some((range, skipped)) = self.copy(seen, readable) {
-                        return Ok(self.batch(range, skipped));
-                    }
-                }
-                Ok(Found::Evicted) => return Err(TryReadError::Ended(self.evicted())),
-                Err(Stop::Empty(_)) => return Err(TryReadError::Empty),
-                Err(stop) => {
-                    let ended = self.reader.ended(stop);
-                    return Err(TryReadError::Ended(self.end(ended)));
-                }
+            let found = self.look_now();
+            if matches!(found, Err(Stop::Empty(_))) {
+                return Err(TryReadError::Empty);
+            }
+            if let Some((range, skipped)) = self.settle(found).map_err(TryReadError::Ended)? {
+                return Ok(self.batch(range, skipped));
             }
         }
     }
@@ -285,13 +387,20 @@ impl<T: Clone + Sync> Tap<T> {
         loop {
             let found = match self.ended.clone() {
                 Some(ended) => return Err(ReadDeadlineError::Ended(ended)),
-                None => Self::look(&self.reader),
+                None => self.look_now(),
             };
             let found = match found {
                 Err(Stop::Empty(_)) => {
-                    let Self { reader, waiter, .. } = self;
+                    let Self {
+                        reader,
+                        waiter,
+                        replaying,
+                        expected,
+                        ..
+                    } = self;
                     let counters = &reader.entry().cursor.counters;
-                    (reader.wait(waiter, deadline, counters, || Self::look(reader)))
+                    let look = || Self::look(reader, replaying, *expected);
+                    (reader.wait(waiter, deadline, counters, look))
                         .ok_or(ReadDeadlineError::TimedOut)?
                 }
                 found => found,
@@ -310,10 +419,16 @@ impl<T: Clone + Sync> Tap<T> {
             if let Some(ended) = &self.ended {
                 return Poll::Ready(Err(ended.clone()));
             }
-            let Self { reader, waiter, .. } = self;
+            let Self {
+                reader,
+                waiter,
+                replaying,
+                expected,
+                ..
+            } = self;
             let counters = &reader.entry().cursor.counters;
-            let Poll::Ready(found) = reader.poll(waiter, context, counters, || Self::look(reader))
-            else {
+            let look = || Self::look(reader, replaying, *expected);
+            let Poll::Ready(found) = reader.poll(waiter, context, counters, look) else {
                 return Poll::Pending;
             };
             if let Some(read) = self.settle(found).transpose() {
@@ -329,11 +444,13 @@ impl<T: Clone + Sync> Tap<T> {
     ) -> Result<Option<(SequenceRange, u64)>, Ended> {
         match found {
             Ok(Found::Events(seen, readable)) => Ok(self.copy(seen, readable)),
-            Ok(Found::Evicted) => Err(self.evicted()),
-            Err(stop) => {
-                let ended = self.reader.ended(stop);
-                Err(self.end(ended))
+            Ok(Found::Past(end)) => self.copy_past(end).map(Some),
+            Ok(Found::CaughtUp) => {
+                self.rejoin();
+                Ok(None)
             }
+            Ok(Found::Evicted) => Err(self.evicted()),
+            Err(stop) => Err(self.ended_by(stop)),
         }
     }
 
@@ -369,11 +486,12 @@ impl<T: Clone + Sync> Tap<T> {
         }
         reading.to = range.end;
         drop(reading);
-        let skipped = range.start - self.expected;
+        let start = range.start as i64;
+        let skipped = (start - self.expected) as u64;
         cursor.counters.skipped.add(skipped);
         cursor.counters.count_batch(self.copies.len() as u64);
-        self.expected = range.end;
-        self.note_progress(range.start);
+        self.expected = range.end as i64;
+        self.note_progress(start);
         Some((self.reader.station().numbering().range(range), skipped))
     }
 
@@ -401,84 +519,6 @@ impl<T> fmt::Debug for Tap<T> {
             .field("on_lag", &self.on_lag)
             .field("lag", &self.lag())
             .finish_non_exhaustive()
-    }
-}
-
-/// Copies of consecutive events, and how many were skipped before them. It holds no producer back: keep it as long as you like.
-///
-/// Copies are dropped with it, but for those that were taken out: [`drain`](Self::drain), [`into_vec`](Self::into_vec).
-#[must_use = "copies are dropped with their batch"]
-pub struct TapBatch<'t, T> {
-    copies: &'t mut Vec<T>,
-    sequences: SequenceRange,
-    skipped: u64,
-}
-
-impl<T> TapBatch<'_, T> {
-    /// How many sequences between the batch before and this one the tap was moved over, because it lagged; those that producers abandoned
-    /// count too.
-    #[must_use]
-    pub fn skipped(&self) -> u64 {
-        self.skipped
-    }
-
-    /// How many copies there are; fewer than sequences where producers abandoned some, or where copies were taken out.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.copies.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.copies.is_empty()
-    }
-
-    /// The sequences that it covers.
-    #[must_use]
-    pub fn sequences(&self) -> SequenceRange {
-        self.sequences.clone()
-    }
-
-    /// The copies, in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, T> {
-        self.copies.iter()
-    }
-
-    /// Takes the copies out, in order; what the iterator has not yielded is dropped with it. The tap uses the memory again.
-    pub fn drain(&mut self) -> std::vec::Drain<'_, T> {
-        self.copies.drain(..)
-    }
-
-    /// The copies, and the memory they are in: the next read allocates anew.
-    #[must_use]
-    pub fn into_vec(self) -> Vec<T> {
-        std::mem::take(self.copies)
-    }
-}
-
-impl<T> Drop for TapBatch<'_, T> {
-    fn drop(&mut self) {
-        self.copies.clear();
-    }
-}
-
-impl<'b, T> IntoIterator for &'b TapBatch<'_, T> {
-    type Item = &'b T;
-    type IntoIter = std::slice::Iter<'b, T>;
-
-    fn into_iter(self) -> std::slice::Iter<'b, T> {
-        self.iter()
-    }
-}
-
-impl<T> fmt::Debug for TapBatch<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TapBatch")
-            .field("sequences", &self.sequences)
-            .field("len", &self.len())
-            .field("skipped", &self.skipped)
-            .finish()
     }
 }
 
@@ -522,5 +562,6 @@ pub(crate) fn lag_of(on_lag: OnLag) -> (Lag, Duration) {
     match on_lag {
         OnLag::Skip => (Lag::Moves, Duration::ZERO),
         OnLag::Evict { after } => (Lag::Evicts, after),
+        OnLag::Replay => (Lag::Detaches, Duration::ZERO),
     }
 }

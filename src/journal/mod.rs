@@ -12,7 +12,7 @@ mod examine;
 pub(crate) mod format;
 pub(crate) mod inspect;
 pub(crate) mod names;
-mod pins;
+pub(crate) mod pins;
 pub(crate) mod positions;
 pub(crate) mod reader;
 pub(crate) mod recovery;

@@ -25,6 +25,12 @@ impl Pins {
         }
     }
 
+    fn swap(&self, from: u64, to: u64) {
+        if let Some(sequence) = self.lock().iter_mut().find(|one| **one == from) {
+            *sequence = to;
+        }
+    }
+
     /// No pin is added while this lives: a segment is removed under it.
     pub(crate) fn hold(&self) -> Held<'_> {
         Held(self.lock())
@@ -34,6 +40,14 @@ impl Pins {
         self.sequences
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pin {
+    /// Nothing below `sequence` is read any more.
+    pub(crate) fn advance(&mut self, sequence: u64) {
+        self.pins.swap(self.sequence, sequence);
+        self.sequence = sequence;
     }
 }
 
@@ -70,6 +84,12 @@ mod tests {
         assert_eq!(pins.hold().least(), Some(3));
         drop(same);
         assert_eq!(pins.hold().least(), Some(7));
+        let mut moving = pins.pin(1);
+        moving.advance(5);
+        assert_eq!(pins.hold().least(), Some(5));
+        moving.advance(9);
+        assert_eq!(pins.hold().least(), Some(7));
+        drop(moving);
         drop(first);
         assert_eq!(pins.hold().least(), None);
     }

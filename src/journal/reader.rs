@@ -131,12 +131,7 @@ impl<C: Codec> JournalReader<C> {
                 format_args!("{first} and above"),
             ));
         }
-        Ok(Tail {
-            storage: self.storage.clone(),
-            codec: self.codec.clone(),
-            from,
-            records: None,
-        })
+        Ok(Tail::new(self.storage.clone(), self.codec.clone(), from))
     }
 }
 
@@ -168,6 +163,19 @@ pub struct Tail<T> {
 }
 
 impl<T: 'static> Tail<T> {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        codec: Arc<dyn Codec<Event = T>>,
+        from: u64,
+    ) -> Self {
+        Self {
+            storage,
+            codec,
+            from,
+            records: None,
+        }
+    }
+
     /// The next event. `None`: it is not written yet, or in part.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, StageError};
 use crate::journal::codec::Codec;
 use crate::journal::format::{Content, next_record, segment_name};
 use crate::journal::pins::{Pin, Pins};
+use crate::journal::reader::Tail;
 use crate::journal::recovery::list_segments;
 use crate::journal::scan::{Frames, Shape, Stop, corrupt, io_error, segment_header};
 use crate::journal::storage::Storage;
@@ -64,6 +65,16 @@ pub(crate) struct Archive<T> {
     pins: Pins,
 }
 
+impl<T> Clone for Archive<T> {
+    fn clone(&self) -> Self {
+        Self {
+            storage: self.storage.clone(),
+            codec: self.codec.clone(),
+            pins: self.pins.clone(),
+        }
+    }
+}
+
 impl<T: 'static> Archive<T> {
     pub(crate) fn new(
         storage: &Arc<dyn Storage>,
@@ -75,6 +86,22 @@ impl<T: 'static> Archive<T> {
             codec,
             pins: pins.clone(),
         }
+    }
+
+    /// Keeps everything from `from` on.
+    pub(crate) fn pin(&self, from: u64) -> Pin {
+        self.pins.pin(from)
+    }
+
+    /// From `from` on, also what is yet to be written.
+    pub(crate) fn tail(&self, from: u64) -> Tail<T> {
+        Tail::new(self.storage.clone(), self.codec.clone(), from)
+    }
+
+    /// The first sequence that is there; `None`: there is none.
+    pub(crate) fn first(&self) -> Result<Option<u64>, Error> {
+        let segments = list_segments(&*self.storage)?;
+        Ok(segments.first().map(|(first, _)| *first))
     }
 
     /// From `from` up to `end`, below which everything is written; no segment of that is removed meanwhile.

@@ -17,7 +17,6 @@ use crate::affinity::unpin_current_thread;
 use crate::config::Pressure;
 use crate::consumer::LateReaders;
 use crate::error::{Error, ErrorKind};
-use crate::ring::cursor::Lag;
 use crate::ring::{Core, Ring};
 use crate::sequence::Sequence;
 use crate::sync::{Arc, drop_quietly};
@@ -152,7 +151,7 @@ fn least(core: &Core, entries: &[usize]) -> (u64, bool) {
         .iter()
         .map(|&index| core.table.entry(index).snapshot());
     snapshots.fold((u64::MAX, true), |(position, ended), one| {
-        let ends = one.is_retired() || one.lag() == Some(Lag::Moves);
+        let ends = !one.holds_back();
         (position.min(one.position()), ended && ends)
     })
 }

@@ -76,6 +76,13 @@ pub(crate) struct Distance {
 }
 
 impl Distance {
+    /// It keeps none.
+    pub(crate) const NONE: Self = Self {
+        pauses: 0,
+        events: 0,
+        far: 0,
+    };
+
     /// So many bytes a reader's processor fetches ahead by itself, about.
     const FETCHED_AHEAD: usize = 1024;
     /// How many times the pauses behind one producer a reader makes behind many: each line that it takes away

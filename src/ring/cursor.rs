@@ -29,6 +29,8 @@ pub(crate) enum Lag {
     Moves = 1,
     /// Waits for a while, then ends it.
     Evicts = 2,
+    /// Ends it, until the tap joins again: it reads on elsewhere.
+    Detaches = 3,
 }
 
 impl Lag {
@@ -36,6 +38,7 @@ impl Lag {
         match (word & LAG) >> 60 {
             1 => Some(Self::Moves),
             2 => Some(Self::Evicts),
+            3 => Some(Self::Detaches),
             _ => None,
         }
     }
@@ -76,6 +79,16 @@ impl Snapshot {
         } else {
             Lag::of(self.0)
         }
+    }
+
+    /// Whether producers wait for it: it lives, and is no tap's that they move or detach.
+    pub(crate) const fn holds_back(self) -> bool {
+        !self.is_retired() && !matches!(self.lag(), Some(Lag::Moves | Lag::Detaches))
+    }
+
+    /// Whether it is a tap's that producers have ended, and that will join again.
+    pub(crate) const fn is_detached(self) -> bool {
+        self.is_retired() && matches!(Lag::of(self.0), Some(Lag::Detaches))
     }
 
     /// Whether it is a tap's that is copying events now.
@@ -171,6 +184,13 @@ impl Cursor {
     pub(crate) fn insert_tap(&self, position: u64, lag: Lag) {
         // pairs: CURSOR (load)
         self.word.swap(position | lag.bits(), Ordering::AcqRel);
+    }
+
+    /// Makes a taken cursor that of a tap which has not joined yet.
+    pub(crate) fn insert_detached(&self) {
+        // pairs: CURSOR (load)
+        self.word
+            .swap(RETIRED | Lag::Detaches.bits(), Ordering::AcqRel);
     }
 
     /// For the owner, of a cursor that producers may know already, and move or end: it stands at `position`, if that is further.

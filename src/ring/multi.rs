@@ -89,8 +89,8 @@ impl MultiSequencer {
         self.limit = self.limit.max(proven + core.capacity() + spare);
         if short(self.limit) && found.is_tap() {
             self.behind = None;
-            found = core.make_way(head, least)?;
-            proven = found.position.min(own);
+            found = core.make_way(own, head, least)?;
+            proven = found.position;
             self.limit = self.limit.max(proven + core.capacity());
         }
         if short(self.limit) {

@@ -61,7 +61,7 @@ impl SingleSequencer {
         let mut room = self.room(next);
         if room < least && found.is_tap() {
             self.behind = None;
-            found = core.make_way(next, least)?;
+            found = core.make_way(next, next, least)?;
             self.limit = self.limit.max(found.position + core.capacity());
             room = self.room(next);
         }

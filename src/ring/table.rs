@@ -136,6 +136,13 @@ impl Table {
         Some(index)
     }
 
+    /// Adds the cursor of a tap that has not joined yet.
+    pub(crate) fn insert_detached(&self) -> Option<usize> {
+        let index = self.take()?;
+        self.entries[index].cursor.insert_detached();
+        Some(index)
+    }
+
     fn take(&self) -> Option<usize> {
         self.entries[..self.entries.len() - 1]
             .iter()
@@ -164,7 +171,7 @@ impl Table {
     }
 
     /// A refresh reads the entry from now on.
-    fn count(&self, index: usize) {
+    pub(super) fn count(&self, index: usize) {
         // pairs: JOIN (refresh)
         self.highest.fetch_max(index + 1, Ordering::AcqRel);
         // pairs: JOIN (refresh)
@@ -218,7 +225,7 @@ impl Table {
 
     /// The same with the taps that producers wait for.
     pub(crate) fn holding(&self, own: u64) -> Least {
-        self.least_of(own, |word| word.lag() != Some(Lag::Moves))
+        self.least_of(own, Snapshot::holds_back)
     }
 
     #[inline(always)]

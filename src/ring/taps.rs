@@ -18,6 +18,10 @@
 //! way too the producer waits for that one, and taps keep what they have. Everything that a moved tap's slots held a lap ago was published
 //! then: stages have passed what the claim needs, and the tap is moved less than a lap further.
 //!
+//! **A tap that reads a journal** is not moved but *detached*: the exchange sets the retired bit, so that producers pass over the word from
+//! then on, and the tap finds it. Only the tap changes a retired word: it joins again by swapping a position in, then as every reader does. All
+//! that it had not read is in the journal, whose stage is one of those that leave the room.
+//!
 //! **Who is woken.** A producer sleeps on a tap's word only while the bit is set, or, where the tap is evicted, until its time is up. Whoever
 //! clears the bit looks for sleepers. A move or an eviction lets only producers go on that do not sleep on it, or are awake by themselves.
 
@@ -40,13 +44,31 @@ impl<T> Ring<T> {
         debug_assert!(core.table.is_joinable(), "a refresh would not see it");
         let first = self.published_from(0);
         let index = core.table.insert_tap(first, lag, after)?;
-        fence("join_fence"); // pairs: JOIN-FENCE (Table::refresh)
+        self.raise_joined(index, first, lag);
+        Some(index)
+    }
+
+    /// The same for one that was detached, which has kept its entry.
+    pub(crate) fn rejoin_tap(&self, index: usize) {
+        let core = &self.core;
+        let first = self.published_from(0);
         let cursor = &core.table.entry(index).cursor;
-        // producers may have moved it on already, or ended it: what is further stays
+        if step("tap_rejoined_by_max") {
+            cursor.insert_tap(first, Lag::Detaches);
+        } else {
+            cursor.raise_tap(first, Lag::Detaches);
+        }
+        core.table.count(index);
+        self.raise_joined(index, first, Lag::Detaches);
+    }
+
+    /// The second step of a join. Producers may have moved the cursor on already, or ended it: what is further stays.
+    fn raise_joined(&self, index: usize, first: u64, lag: Lag) {
+        fence("join_fence"); // pairs: JOIN-FENCE (Table::refresh)
         if step("tap_join_unrepeated") {
+            let cursor = &self.core.table.entry(index).cursor;
             cursor.raise_tap(self.published_from(first), lag);
         }
-        Some(index)
     }
 }
 
@@ -59,23 +81,24 @@ impl Core {
         }
     }
 
-    /// There is no room for `least` events at `own`, and a tap has the least cursor: moves idle taps out of the way, if that helps. What is least then.
+    /// There is no room for `count` events from `head` on, and a tap has the least cursor: moves idle taps out of the way, if that helps. What is
+    /// least then. `own`: how far producers themselves prove that slots may be written again, less the capacity.
     #[cold]
     #[inline(never)]
-    pub(super) fn make_way(&self, own: u64, least: u64) -> Result<Least, Refused> {
-        let need = own + least - self.capacity();
+    pub(super) fn make_way(&self, own: u64, head: u64, count: u64) -> Result<Least, Refused> {
+        let need = head + count - self.capacity();
         let stages = self.table.least(own);
-        match stages.cursor {
-            // nobody is left to read: the ring is closed
-            None => return Err(Refused::Full { behind: None }),
-            Some((index, _)) if stages.position < need => {
-                return Err(Refused::Full {
-                    behind: Some(index),
-                });
-            }
-            Some(_) => {}
+        if stages.position < need {
+            let behind = stages.cursor.map(|(index, seen)| (index, seen.position()));
+            let behind = behind.filter(|(_, position)| *position < need);
+            return Err(Refused::Full {
+                behind: behind.map(|(index, _)| index),
+            });
         }
-        let to = (need + self.capacity() / 4).min(own);
+        if stages.cursor.is_none() && !self.goes_on_unread() {
+            return Err(Refused::Full { behind: None }); // the ring is closed
+        }
+        let to = (need + self.capacity() / 4).min(head);
         debug_assert!(need <= to && to <= POSITION);
         for (index, entry) in self.table.used().iter().enumerate() {
             give_way(index, entry, need, to)?;
@@ -96,7 +119,7 @@ fn give_way(index: usize, entry: &Entry, need: u64, to: u64) -> Result<(), Refus
             return Ok(());
         };
         let due = match lag {
-            Lag::Moves => Due::Now,
+            Lag::Moves | Lag::Detaches => Due::Now,
             Lag::Evicts => entry.patience.due(),
         };
         if seen.is_reading() && step("tap_bit_ignored") {
@@ -107,7 +130,7 @@ fn give_way(index: usize, entry: &Entry, need: u64, to: u64) -> Result<(), Refus
         let changed = match (lag, due) {
             (_, Due::At(until)) => return Err(Refused::Held { tap: index, until }),
             (Lag::Moves, Due::Now) => cursor.move_tap(seen, to),
-            (Lag::Evicts, Due::Now) => cursor.end_tap(seen),
+            (Lag::Evicts | Lag::Detaches, Due::Now) => cursor.end_tap(seen),
         };
         if changed {
             return Ok(());

@@ -34,18 +34,24 @@ impl TapStats {
     pub(crate) fn of(core: &Core, name: &str, entry: usize) -> Self {
         let cursor = &core.table.entry(entry).cursor;
         let (word, counters) = (cursor.load(), &cursor.counters);
+        let first = core.numbering().first();
+        let position = if word.is_detached() {
+            counters.position.get()
+        } else {
+            first + word.position()
+        };
         Self {
             name: name.to_owned(),
-            position: core.numbering().first() + word.position(),
+            position,
             // after the tap's own position, so that the difference is not negative
-            lag: core.position().saturating_sub(word.position()),
+            lag: (first + core.position()).saturating_sub(position),
             events: counters.events.get(),
             batches: counters.batches.get(),
             skipped: counters.skipped.get(),
             stalls: counters.stalls.get(),
             parks: counters.parks.get(),
             wakes: counters.wakes.get(),
-            ended: word.is_retired(),
+            ended: word.is_retired() && !word.is_detached(),
         }
     }
 }

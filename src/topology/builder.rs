@@ -296,6 +296,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
             after,
             mutates,
             is_tap: false,
+            replays: false,
         });
         plan.entries.push(entries.clone());
         plan.paces.push(pace);

@@ -66,6 +66,7 @@ impl<T: Send + Sync + 'static> StageBuilder<'_, T> {
         self.begin_numbering(sink.written());
         self.batch_max = (self.plan.ring.core.capacity() as usize / 4).clamp(1, BATCH_MAX);
         let (stage, reader, waiter) = self.one(false, Runs::Managed);
+        self.plan.journal = Some(stage.index);
         let durability = self.durability(stage, policy.sync);
         let consumer = Consumer::new(reader, waiter);
         let recorder = Recorder::new(self.job(stage), consumer, sink, policy, durability);

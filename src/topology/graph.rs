@@ -4,6 +4,7 @@
 
 use crate::config::validate_name;
 use crate::error::{Error, ErrorKind};
+use crate::rejoin::misplaced;
 
 /// What the rules need to know of a stage.
 #[derive(Debug)]
@@ -15,18 +16,42 @@ pub(crate) struct Node {
     pub(crate) mutates: bool,
     /// It reads copies, and keeps no bus open.
     pub(crate) is_tap: bool,
+    /// It reads on in the journal when it lags.
+    pub(crate) replays: bool,
 }
 
-/// Checks a complete graph.
-pub(crate) fn check(nodes: &[Node]) -> Result<(), Error> {
-    if nodes.iter().all(|node| node.is_tap) {
+/// Checks a complete graph; `journal`: which node is the journal's. `unread`: producers go on when there is no stage.
+pub(crate) fn check(nodes: &[Node], journal: Option<usize>, unread: bool) -> Result<(), Error> {
+    if nodes.is_empty() || (!unread && nodes.iter().all(|node| node.is_tap)) {
         let text = "the topology has no stage (a tap is none), so nobody would read: add one with topology.stage(name)";
         return Err(Error::new(ErrorKind::NoStages, text));
     }
     for (index, node) in nodes.iter().enumerate() {
         check_name(&node.name, &nodes[..index])?;
     }
-    check_mutation(nodes)
+    check_mutation(nodes)?;
+    match nodes.iter().find(|node| node.replays) {
+        Some(tap) => check_replay(nodes, journal).map_err(|why| misplaced(&tap.name, &why)),
+        None => Ok(()),
+    }
+}
+
+/// What the journal has is what a tap gets from the ring, if every stage that edits comes before it. Else why not.
+pub(crate) fn check_replay(nodes: &[Node], journal: Option<usize>) -> Result<(), String> {
+    let Some(journal) = journal else {
+        let why =
+            "the bus has none: add one with topology.stage(name).journal(journal), before the tap";
+        return Err(why.into());
+    };
+    let before = ancestors(nodes);
+    let mut editors = (0..nodes.len()).filter(|&node| nodes[node].mutates);
+    match editors.find(|&editor| !before[journal][editor]) {
+        Some(editor) => Err(format!(
+            "stage `{}` edits events after the journal has recorded them: let the journal come after it with .after([..])",
+            nodes[editor].name
+        )),
+        None => Ok(()),
+    }
 }
 
 fn check_name(name: &str, others: &[Node]) -> Result<(), Error> {
@@ -82,9 +107,11 @@ mod tests {
                 after: after.into(),
                 mutates,
                 is_tap: name.starts_with("tap"),
+                replays: name.ends_with("replays"),
             })
             .collect();
-        check(&nodes).map_err(|error| error.kind())
+        let journal = nodes.iter().position(|node| node.name == "journal");
+        check(&nodes, journal, false).map_err(|error| error.kind())
     }
 
     #[test]
@@ -109,6 +136,21 @@ mod tests {
         assert_eq!(kind(&[("a", &[], true), ("b", &[], true)]), race);
         assert_eq!(kind(&[("edit", &[], true), ("tap", &[], false)]), race);
         assert_eq!(kind(&[("edit", &[], true), ("tap", &[0], false)]), Ok(()));
+        // a tap that replays gets what was edited, from the journal too
+        let misplaced = Err(ErrorKind::JournalMisplaced);
+        let graph = |edit: &'static [usize], journal: &'static [usize], first| {
+            let mut nodes = [("edit", edit, true), ("journal", journal, false)];
+            if first {
+                nodes.swap(0, 1);
+            }
+            kind(&[nodes[0], nodes[1], ("tap replays", &[0, 1], false)])
+        };
+        assert_eq!(graph(&[], &[0], false), Ok(()));
+        assert_eq!(graph(&[0], &[], true), misplaced);
+        assert_eq!(
+            kind(&[("a", &[], false), ("tap replays", &[], false)]),
+            misplaced
+        );
         // a diamond with an editor at its end, beside it, and in one arm
         assert_eq!(
             kind(&[

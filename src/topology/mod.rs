@@ -96,6 +96,8 @@ struct Plan<T> {
     on_pressure: Option<Callback>,
     durability: Option<Durability>,
     archive: Option<Archive<T>>,
+    /// The node of the journal.
+    journal: Option<usize>,
     threads: Vec<Thread>,
     /// Threads of the user's that were said to spin.
     own_spinners: usize,
@@ -233,6 +235,7 @@ impl<T: Send + 'static> Plan<T> {
             on_pressure: None,
             durability: None,
             archive: None,
+            journal: None,
             threads: Vec::new(),
             own_spinners: 0,
             roster: std::sync::Arc::default(),

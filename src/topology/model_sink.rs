@@ -1,10 +1,12 @@
-//! For the models in `loom-tests`: a journal that is not on any device.
+//! For the models in `loom-tests`: a journal that is not on any device, and one that is read back.
 
-use crate::config::{OnJournalError, SyncPolicy};
+use crate::config::{OnJournalError, OnLag, SyncPolicy};
+use crate::consumer::{Past, Tap};
 use crate::error::{Error, ErrorKind};
 use crate::recorder::{Policy, Sink};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::topology::{Stage, StageBuilder};
+use std::ops::Range;
 
 /// Counts what was synced, in a word that orders nothing by itself.
 #[derive(Debug)]
@@ -79,4 +81,37 @@ pub fn record(
     on_error: OnJournalError,
 ) -> Stage {
     stage.record(sink, Policy { sync, on_error })
+}
+
+/// What a stage has read, as a journal that has written it would have it: each event is one above its sequence.
+#[derive(Debug)]
+pub struct ModelPast {
+    /// So much the stage has read, in a word that orders nothing by itself.
+    pub written: Arc<AtomicU64>,
+    /// Told of whatever is read back.
+    pub reads: fn(),
+}
+
+impl Past<u64> for ModelPast {
+    fn read(
+        &mut self,
+        range: Range<u64>,
+        most: usize,
+        events: &mut Vec<u64>,
+    ) -> Result<u64, Error> {
+        // relaxed: what the stage's cursor hands over is to be seen
+        let written = self.written.load(Ordering::Relaxed);
+        assert!(range.end <= written, "{range:?} of {written} written");
+        (self.reads)();
+        events.extend(range.clone().map(|sequence| sequence + 1).take(most));
+        Ok(range.end.min(range.start + most as u64))
+    }
+
+    fn pass(&mut self, _: u64, _: bool) {}
+}
+
+/// A tap that replays `journal`, which is a stage like any other.
+pub fn replaying(stage: StageBuilder<'_, u64>, journal: Stage, past: ModelPast) -> Tap<u64> {
+    stage.plan.journal = Some(journal.index);
+    stage.tap_with(OnLag::Replay, Some(past))
 }

@@ -4,7 +4,7 @@ use crate::affinity::{
     caller_is_pinned, check_core, pin_current_thread, unpin_current_thread, usable_cores,
 };
 use crate::bus::{Bus, Terms};
-use crate::config::{Placement, Wait};
+use crate::config::{OnUnread, Placement, Wait};
 use crate::error::{Error, ErrorKind};
 use crate::pressure::{GraphGauge, Watch, Watched};
 use crate::producer::{Producer, ProducerKind};
@@ -36,7 +36,7 @@ impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
         if let Some(error) = plan.error.take() {
             return Err(error);
         }
-        graph::check(&plan.nodes)?;
+        plan.check_graph()?;
         plan.producer_wait.validate("producer_wait")?;
         let mut warnings = plan.place()?;
         let watch = plan.watch()?;
@@ -64,13 +64,18 @@ impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
         if let Some(error) = plan.error.take() {
             return Err(error);
         }
-        graph::check(&plan.nodes)?;
+        plan.check_graph()?;
         let producer = plan.producer();
         Ok((plan.run(Vec::new(), Vec::new()), producer))
     }
 }
 
 impl<T: Send + 'static> Plan<T> {
+    fn check_graph(&self) -> Result<(), Error> {
+        let unread = self.config.on_unread == OnUnread::Continue;
+        graph::check(&self.nodes, self.journal, unread)
+    }
+
     /// The first producer; whoever moves a cursor, also one that joins later, looks for it when it may park.
     fn producer<K: ProducerKind>(&self) -> Producer<T, K> {
         if self.producer_wait.parks() {
@@ -127,9 +132,14 @@ impl<T: Send + 'static> Plan<T> {
                     .map(|&entry| (entry, node.name.as_str().into()))
             })
             .collect();
+        let journal = graph::check_replay(&self.nodes, self.journal).map(|()| {
+            let node = self.journal.expect("it was found");
+            (self.entries[node][0], self.nodes[node].name.as_str().into())
+        });
         let terms = Terms {
             config: self.config.clone(),
             editors,
+            journal,
         };
         let names = self.nodes.iter().map(|node| node.name.clone());
         let paces = Paces {

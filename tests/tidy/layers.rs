@@ -29,7 +29,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
         ],
     ),
     (9, &["bus", "bus::subscribe", "bus::tap"]),
-    (8, &["recorder"]),
+    (8, &["recorder", "rejoin"]),
     (8, &["pressure", "pressure::judge"]),
     (
         7,
@@ -73,9 +73,11 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
         &[
             "consumer",
             "consumer::batch",
+            "consumer::copies",
             "consumer::future",
             "consumer::late",
             "consumer::reader",
+            "consumer::replaying",
             "consumer::tap",
             "consumer::worker",
         ],
