@@ -30,6 +30,7 @@
 //! | codec | how events become bytes | [`Codec`]: [`Plain`], [`Bytes`], `Postcard` |
 //! | topology | the graph while it is built | [`Topology`] |
 //! | bus | the graph while it runs | [`Bus`] |
+//! | broker | buses by name: topics, of which parts of a service know no more than name and type | [`Broker`], [`Topic`] |
 //!
 //! # What to call
 //!
@@ -54,6 +55,7 @@
 //! | wait until an event is on disk | [`wait_durable`](Producer::wait_durable), [`Bus::durability`] |
 //! | what was recorded: before the start, while it runs, from another process | [`Journal::replay`], [`Bus::replay`], [`JournalReader`] |
 //! | where consumers go on after a restart | [`PositionStore`] |
+//! | parts of a service that find each other by name | [`Broker`] |
 //! | see how it does | [`Bus::stats`], [`Latency`] |
 //! | a stage that goes no faster than a rate, as what comes after it wants it | [`.smooth(..)`](StageBuilder::smooth), [`Bus::set_smoothing`] |
 //! | be told when the ring fills up, and which stage keeps it full | [`BusConfig::pressure`], [`Topology::on_pressure`], [`Bus::pressure`] |
@@ -137,6 +139,7 @@
 //! | layer | module | what it does |
 //! |---|---|---|
 //! | 12 | `lib` | this guide, exports, `spsc` and its kin |
+//! | 11 | `broker` | named, typed topics: buses that it keeps neither open nor alive |
 //! | 11 | `lanes` | a ring for each producer; `merge`: which one is read next |
 //! | 10 | `topology` | the builder; `graph`: the rules for a whole graph, pure; `start`: threads and their places |
 //! | 9 | `bus` | a running bus: watch, close, halt, join |
@@ -169,6 +172,7 @@
 compile_error!("ringway needs 64-bit atomics");
 
 mod affinity;
+mod broker;
 mod bus;
 mod config;
 mod consumer;
@@ -191,6 +195,7 @@ mod topology;
 mod wait;
 
 pub use affinity::{cores, pin_current_thread, usable_cores};
+pub use broker::{Broker, Topic, TopicState};
 pub use bus::Bus;
 pub use config::{
     BusConfig, JournalConfig, OnJournalError, OnLag, OnPanic, OnUnread, Placement, Pressure,

@@ -129,6 +129,7 @@ impl<T: Send + 'static> Plan<T> {
             .collect();
         let terms = Terms {
             config: self.config.clone(),
+            producer_wait: self.producer_wait,
             editors,
         };
         let names = self.nodes.iter().map(|node| node.name.clone());
