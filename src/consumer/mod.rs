@@ -4,6 +4,8 @@ mod batch;
 mod future;
 mod late;
 mod reader;
+#[cfg(feature = "stream")]
+mod stream;
 mod tap;
 mod worker;
 
@@ -11,6 +13,8 @@ pub use batch::{Batch, Drain};
 pub use future::{AsyncConsumer, ReadFuture};
 pub(crate) use late::{LateReaders, Seat};
 pub(crate) use reader::{Reader, UpstreamNames};
+#[cfg(feature = "stream")]
+pub use stream::EventStream;
 pub(crate) use tap::{CHUNK, lag_of};
 pub use tap::{Tap, TapBatch, TapReadFuture};
 pub use worker::Worker;

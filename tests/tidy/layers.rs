@@ -77,6 +77,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
             "consumer::future",
             "consumer::late",
             "consumer::reader",
+            "consumer::stream",
             "consumer::tap",
             "consumer::worker",
         ],
