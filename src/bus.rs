@@ -2,8 +2,10 @@
 
 mod subscribe;
 mod tap;
+mod weak;
 
 pub(crate) use subscribe::Terms;
+pub(crate) use weak::WeakBus;
 
 use crate::consumer::LateReaders;
 use crate::error::{Error, ErrorKind};
@@ -43,12 +45,12 @@ pub struct Bus<T> {
     signals: Arc<Signals>,
     roster: std::sync::Arc<Roster>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    stages: NamedStages,
+    stages: std::sync::Arc<NamedStages>,
     /// The same of taps.
-    taps: NamedStages,
+    taps: std::sync::Arc<NamedStages>,
     /// Readers that joined since.
     late: std::sync::Arc<LateReaders>,
-    terms: Terms,
+    terms: std::sync::Arc<Terms>,
     warnings: Vec<Error>,
     /// How far its journal is.
     durability: Option<Durability>,
@@ -74,10 +76,10 @@ impl<T: Send + 'static> Bus<T> {
             signals,
             roster,
             threads: Mutex::new(threads),
-            stages,
-            taps,
+            stages: stages.into(),
+            taps: taps.into(),
             late,
-            terms,
+            terms: terms.into(),
             warnings,
             durability,
             archive,

@@ -314,6 +314,16 @@ pub enum ErrorKind {
     Closed,
     /// A stage that edits events has ended, so nothing gets to whoever would join behind it.
     StageEnded,
+    /// A [`Broker`](crate::Broker) knows no topic of this name: the text lists those that it knows.
+    UnknownTopic,
+    /// A topic of this name is registered, and its bus has not ended.
+    DuplicateTopic,
+    /// The events of a topic are of another type: the text names both.
+    TopicType,
+    /// The bus of a topic has ended, or is closed already.
+    TopicEnded,
+    /// A topic's bus has a single producer, which there is only one of.
+    SingleProducer,
     /// A stage that edits events runs beside one that may read them at the same time.
     MutationRace,
     /// A stage is pinned to a core that this process cannot use.
@@ -367,6 +377,12 @@ impl Error {
             ErrorKind::InvalidConfig,
             format!("{field} is {value}: accepted is {accepted}"),
         )
+    }
+
+    /// The same text, with where it was before it.
+    pub(crate) fn within(mut self, place: impl fmt::Display) -> Self {
+        self.text = format!("{place}: {}", self.text);
+        self
     }
 
     pub(crate) fn with_stage(mut self, stage: impl Into<String>) -> Self {

@@ -30,6 +30,7 @@
 //! | codec | how events become bytes | [`Codec`]: [`Plain`], [`Bytes`], `Postcard` |
 //! | topology | the graph while it is built | [`Topology`] |
 //! | bus | the graph while it runs | [`Bus`] |
+//! | broker | buses by name: topics, of which parts of a service know no more than name and type | [`Broker`], [`Topic`] |
 //!
 //! # What to call
 //!
@@ -44,6 +45,7 @@
 //! | a stage with state, and hooks for start, stop and the end of a batch | [`.attach(..)`](StageBuilder::attach) a [`Handler`] |
 //! | several threads for one stage, by need; by key, in order for each key | [`.share(..)`](StageBuilder::share); [`.share_by(..)`](StageBuilder::share_by) |
 //! | a stage on a thread of mine; on several; as a task | [`.consumer()`](StageBuilder::consumer); [`.workers()`](StageBuilder::workers); [`.async_consumer()`](StageBuilder::async_consumer) |
+//! | a stage as a `Stream` of copies | [`AsyncConsumer`]`::into_stream`, with the feature `stream` |
 //! | events taken out of the ring, owned | an [`Exclusive`] end: [`Batch::drain`] |
 //! | publish and wait for room; do not wait; drop what finds none; wait so long; in a task | [`publish`](Producer::publish); [`try_publish`](Producer::try_publish); [`publish_or_drop`](Producer::publish_or_drop); [`publish_deadline`](Producer::publish_deadline); [`publish_async`](Producer::publish_async) |
 //! | publish without moving the event | [`publish_with`](Producer::publish_with), [`claim`](Producer::claim) |
@@ -54,6 +56,7 @@
 //! | wait until an event is on disk | [`wait_durable`](Producer::wait_durable), [`Bus::durability`] |
 //! | what was recorded: before the start, while it runs, from another process | [`Journal::replay`], [`Bus::replay`], [`JournalReader`] |
 //! | where consumers go on after a restart | [`PositionStore`] |
+//! | parts of a service that find each other by name | [`Broker`] |
 //! | see how it does | [`Bus::stats`], [`Latency`] |
 //! | a stage that goes no faster than a rate, as what comes after it wants it | [`.smooth(..)`](StageBuilder::smooth), [`Bus::set_smoothing`] |
 //! | be told when the ring fills up, and which stage keeps it full | [`BusConfig::pressure`], [`Topology::on_pressure`], [`Bus::pressure`] |
@@ -137,6 +140,7 @@
 //! | layer | module | what it does |
 //! |---|---|---|
 //! | 12 | `lib` | this guide, exports, `spsc` and its kin |
+//! | 11 | `broker` | named, typed topics: buses that it keeps neither open nor alive |
 //! | 11 | `lanes` | a ring for each producer; `merge`: which one is read next |
 //! | 10 | `topology` | the builder; `graph`: the rules for a whole graph, pure; `start`: threads and their places |
 //! | 9 | `bus` | a running bus: watch, close, halt, join |
@@ -170,6 +174,7 @@
 compile_error!("ringway needs 64-bit atomics");
 
 mod affinity;
+mod broker;
 mod bus;
 mod config;
 mod consumer;
@@ -193,11 +198,14 @@ mod topology;
 mod wait;
 
 pub use affinity::{cores, pin_current_thread, usable_cores};
+pub use broker::{Broker, Topic, TopicState};
 pub use bus::Bus;
 pub use config::{
     BusConfig, JournalConfig, OnJournalError, OnLag, OnPanic, OnUnread, Placement, Pressure,
     RecoveryMode, Retention, Smoothing, SubscribeConfig, SyncPolicy, Wait,
 };
+#[cfg(feature = "stream")]
+pub use consumer::EventStream;
 pub use consumer::{
     AsyncConsumer, Batch, Consumer, Drain, ReadFuture, Tap, TapBatch, TapReadFuture, Worker,
 };

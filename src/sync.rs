@@ -53,7 +53,7 @@ mod imp {
     pub(crate) use std::hint::spin_loop;
     pub(crate) use std::sync::atomic::Ordering;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
-    pub(crate) use std::sync::{Arc, Mutex, OnceLock, TryLockError};
+    pub(crate) use std::sync::{Arc, Mutex, OnceLock, TryLockError, Weak};
     pub(crate) use std::thread::yield_now;
     pub(crate) use std::thread_local;
 
@@ -76,6 +76,11 @@ mod imp {
         pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             f(self.0.get())
         }
+    }
+
+    /// A reference that keeps nothing alive.
+    pub(crate) fn downgrade<T>(strong: &Arc<T>) -> Weak<T> {
+        Arc::downgrade(strong)
     }
 
     /// Lets a moment pass, for nobody in particular.
@@ -238,6 +243,19 @@ mod imp {
             let is_set = self.is_set.load(Ordering::Acquire);
             self.value.get().filter(|_| is_set)
         }
+    }
+
+    /// loom's `Arc` has none: in a model it keeps alive what it names. So nothing but its memory may hang on it.
+    pub(crate) struct Weak<T>(Arc<T>);
+
+    impl<T> Weak<T> {
+        pub(crate) fn upgrade(&self) -> Option<Arc<T>> {
+            Some(self.0.clone())
+        }
+    }
+
+    pub(crate) fn downgrade<T>(strong: &Arc<T>) -> Weak<T> {
+        Weak(strong.clone())
     }
 
     /// A spinning thread must let the others run, or loom never ends.

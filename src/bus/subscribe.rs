@@ -1,7 +1,7 @@
 //! Readers that join a bus while it runs.
 
 use crate::bus::Bus;
-use crate::config::{BusConfig, SubscribeConfig, validate_name};
+use crate::config::{BusConfig, SubscribeConfig, Wait, validate_name};
 use crate::consumer::{Consumer, Reader, Seat, UpstreamNames};
 use crate::error::{Error, ErrorKind};
 use crate::ring::cursor::Counters;
@@ -15,6 +15,8 @@ use crate::wait::signal::Signal;
 pub(crate) struct Terms {
     /// How it was built.
     pub(crate) config: BusConfig,
+    /// How its producers were declared to wait.
+    pub(crate) producer_wait: Wait,
     /// Stages that edit events: who joins comes after each of them.
     pub(crate) editors: UpstreamNames,
     /// The entry and name of a journal that records what these have edited; else why there is none.
@@ -99,7 +101,7 @@ impl<T: Send + Sync + 'static> Bus<T> {
             );
             return Err(Error::new(ErrorKind::StageEnded, text));
         }
-        let mut named = self.stages.iter().chain(&self.taps);
+        let mut named = self.stages.iter().chain(self.taps.iter());
         let is_taken = named.any(|(other, _)| other == name);
         let seat = self.late.reserve(name, is_tap).filter(|_| !is_taken);
         seat.ok_or_else(|| {

@@ -36,7 +36,7 @@ use std::task::{Context, Poll};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct AsyncConsumer<T> {
-    consumer: Consumer<T>,
+    pub(super) consumer: Consumer<T>,
 }
 
 impl<T> AsyncConsumer<T> {

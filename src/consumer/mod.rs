@@ -6,6 +6,8 @@ mod future;
 mod late;
 mod reader;
 mod replaying;
+#[cfg(feature = "stream")]
+mod stream;
 mod tap;
 mod worker;
 
@@ -15,6 +17,8 @@ pub use future::{AsyncConsumer, ReadFuture};
 pub(crate) use late::{LateReaders, Seat};
 pub(crate) use reader::{Reader, UpstreamNames};
 pub(crate) use replaying::{Past, Replaying};
+#[cfg(feature = "stream")]
+pub use stream::EventStream;
 pub(crate) use tap::{CHUNK, lag_of};
 pub use tap::{Tap, TapReadFuture};
 pub use worker::Worker;

@@ -411,7 +411,8 @@ impl<T: Clone + Sync> Tap<T> {
         }
     }
 
-    fn poll_read(
+    /// For a task: registers its waker when there is nothing.
+    pub(super) fn poll_read(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<(SequenceRange, u64), Ended>> {
@@ -495,7 +496,7 @@ impl<T: Clone + Sync> Tap<T> {
         Some((self.reader.station().numbering().range(range), skipped))
     }
 
-    fn batch(&mut self, sequences: SequenceRange, skipped: u64) -> TapBatch<'_, T> {
+    pub(super) fn batch(&mut self, sequences: SequenceRange, skipped: u64) -> TapBatch<'_, T> {
         TapBatch {
             copies: &mut self.copies,
             sequences,

@@ -112,23 +112,34 @@ impl<T, K: ProducerKind> Producer<T, K> {
         readers: &Arc<Signals>,
         wait: Wait,
     ) -> Self {
+        let producer = Self::counted(ring, signals, readers, wait, ring.core.add_producer());
+        ring.core.note_user(thread_number());
+        producer
+    }
+
+    /// One that `counters` stand for: it counts among those that live.
+    fn counted(
+        ring: &Arc<Ring<T>>,
+        signals: &Arc<Signals>,
+        readers: &Arc<Signals>,
+        wait: Wait,
+        counters: std::sync::Arc<CachePadded<Counters>>,
+    ) -> Self {
         assert!(
             ring.core.kind() == K::Sequencer::KIND,
             "a ring for other producers"
         );
-        let producer = Self {
+        Self {
             sequencer: K::Sequencer::new(),
             ring: ring.clone(),
             waiter: Waiter::new(signals, wait),
             readers: readers.clone(),
-            counters: ring.core.add_producer(),
+            counters,
             user: NOBODY,
             may_park: wait.parks(),
             first: ring.core.numbering().first(),
             durability: None,
-        };
-        ring.core.note_user(thread_number());
-        producer
+        }
     }
 
     /// How many events the ring holds: the configured capacity, rounded up to a power of two.
@@ -443,6 +454,15 @@ fn deadline_error<E>(event: E, reason: ClaimError) -> PublishDeadlineError<E> {
         ClaimError::TimedOut => PublishDeadlineError::TimedOut(event),
         ClaimError::WouldDeadlock => PublishDeadlineError::WouldDeadlock(event),
         _ => PublishDeadlineError::Closed(event),
+    }
+}
+
+impl<T> Producer<T, Multi> {
+    /// Another one for a ring of many producers, for somebody who has none; `wait`: what was declared for all of them. `None`: the last
+    /// one is gone, and the ring closes.
+    pub(crate) fn join(ring: &Arc<Ring<T>>, signals: &Arc<Signals>, wait: Wait) -> Option<Self> {
+        let counters = ring.core.join_producers()?;
+        Some(Self::counted(ring, signals, signals, wait, counters))
     }
 }
 

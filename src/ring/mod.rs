@@ -315,10 +315,36 @@ impl Core {
         last
     }
 
-    /// One more producer.
+    /// One more producer, beside one that lives.
     pub(crate) fn add_producer(&self) -> PlainArc<CachePadded<Counters>> {
         // relaxed: as a reference count's clone
         self.producers_living.fetch_add(1, Ordering::Relaxed);
+        self.list_producer()
+    }
+
+    /// One more producer, for somebody who has none. `None`: the last one is gone, and whoever took the count to 0 closes the ring.
+    pub(crate) fn join_producers(&self) -> Option<PlainArc<CachePadded<Counters>>> {
+        let living = &self.producers_living;
+        // relaxed: the exchange below decides
+        let mut now = living.load(Ordering::Relaxed);
+        while now > 0 || !step("producer_from_none") {
+            if !step("producer_by_add") {
+                living.fetch_add(1, Ordering::Relaxed); // relaxed: a mutant
+                return Some(self.list_producer());
+            }
+            // relaxed: as a reference count's upgrade: it takes nothing over from those that live, and what others gave up
+            // (PRODUCERS) passes through any read-modify-write to the last one
+            let raised =
+                living.compare_exchange(now, now + 1, Ordering::Relaxed, Ordering::Relaxed);
+            match raised {
+                Ok(_) => return Some(self.list_producer()),
+                Err(other) => now = other,
+            }
+        }
+        None
+    }
+
+    fn list_producer(&self) -> PlainArc<CachePadded<Counters>> {
         let counters = PlainArc::default();
         self.producers
             .lock()

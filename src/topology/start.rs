@@ -138,6 +138,7 @@ impl<T: Send + 'static> Plan<T> {
         });
         let terms = Terms {
             config: self.config.clone(),
+            producer_wait: self.producer_wait,
             editors,
             journal,
         };

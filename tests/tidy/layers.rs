@@ -6,6 +6,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
     (
         11,
         &[
+            "broker",
             "lanes",
             "lanes::consumer",
             "lanes::merge",
@@ -28,7 +29,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
             "topology::tap",
         ],
     ),
-    (9, &["bus", "bus::subscribe", "bus::tap"]),
+    (9, &["bus", "bus::subscribe", "bus::tap", "bus::weak"]),
     (8, &["recorder", "rejoin"]),
     (8, &["pressure", "pressure::judge"]),
     (
@@ -78,6 +79,7 @@ pub(crate) const LAYERS: &[(u8, &[&str])] = &[
             "consumer::late",
             "consumer::reader",
             "consumer::replaying",
+            "consumer::stream",
             "consumer::tap",
             "consumer::worker",
         ],
