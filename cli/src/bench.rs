@@ -60,7 +60,7 @@ pub(crate) struct Args {
     /// What to measure [default: all but `burst`]
     #[arg(value_name = "SCENARIO", value_enum)]
     subjects: Vec<Subject>,
-    /// Events in a round [default: as many as fill its time]; `wakeup`, which pauses before each, takes at most 10000
+    /// Events in a round [default: as many as fill its time]; `wakeup`, which pauses before each, takes at most 10000, `burst` 1000000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     events: Option<u64>,
     /// Rounds that count [default: 5; 3 with --quick; 1 in `burst`]
@@ -268,6 +268,24 @@ mod tests {
             (5, None, None)
         );
         assert_eq!((options.capacity, options.payload.bytes()), (8192, 8));
+        assert!(!args.has_bursts(), "only when named");
+    }
+
+    #[test]
+    fn bursts_run_when_named() {
+        let args = parse("burst --intensity 100 --rounds 2").expect("all valid");
+        assert!(args.has_bursts() && args.scenarios().is_empty());
+        let options = args.burst_options();
+        assert_eq!((options.intensity, options.rounds), (100, 2));
+        let args = parse("spsc burst").expect("all valid");
+        assert!(args.has_bursts() && args.scenarios() == [Scenario::Spsc]);
+        assert_eq!(args.burst_options().intensity, 10);
+    }
+
+    #[test]
+    fn every_scenario_can_be_named() {
+        let named = Subject::value_variants().len();
+        assert_eq!(named, Scenario::value_variants().len() + 1);
     }
 
     #[test]
@@ -294,6 +312,8 @@ mod tests {
             "--wait never",
             "--capacity -1",
             "--rounds x",
+            "burst --intensity 0",
+            "burst --intensity 101",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -38,7 +38,7 @@ pub(super) enum Verb {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lagging {
     Tap(OnLag),
-    /// Joins once a tenth of the events is due.
+    /// Joins when the first event is due.
     Subscriber,
 }
 
@@ -208,14 +208,14 @@ fn read_all<const WORDS: usize>(
     (reader.done(), first)
 }
 
-/// Joins when some events are gone, and reads to the end.
+/// Joins when the first event is due, and so misses some, and reads to the end.
 fn read_late<const WORDS: usize>(stage: &Stage<'_>, bus: &Bus<Payload<WORDS>>) -> (Got, Missed) {
-    let starts = &stage.load.starts;
-    stage.pass_until(starts[starts.len() / 10]);
+    let events = stage.load.events() as u64;
+    stage.pass_until(stage.load.starts.first().copied().unwrap_or_default());
     match bus.subscribe("late", SubscribeConfig::default()) {
         Ok(consumer) => {
             let (got, first) = read_all(stage, consumer);
-            (got, Missed::Below(first.unwrap_or(starts.len() as u64)))
+            (got, Missed::Below(first.unwrap_or(events)))
         }
         Err(error) => {
             let mut reader = Reader::new(stage);
@@ -223,7 +223,7 @@ fn read_late<const WORDS: usize>(stage: &Stage<'_>, bus: &Bus<Payload<WORDS>>) -
             if error.kind() != ErrorKind::Closed {
                 reader.fault(error.to_string());
             }
-            (reader.done(), Missed::Below(starts.len() as u64))
+            (reader.done(), Missed::Below(events))
         }
     }
 }

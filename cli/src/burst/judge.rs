@@ -206,6 +206,11 @@ mod tests {
         let tally = judge(&load, &fed, &got, Missed::Nothing);
         assert_eq!(tally.faults, [""; 0]);
         assert_eq!((tally.published, tally.refused, tally.skipped), (3, 1, 0));
+        assert_eq!(
+            tally.drain.summary().count,
+            2,
+            "the burst's last one that was accepted counts"
+        );
     }
 
     #[test]

@@ -33,12 +33,15 @@ use std::time::Duration;
 /// The intensities that are measured beside the chosen one.
 pub const SWEEP: [u8; 3] = [1, 10, 100];
 
+/// The most events under each load: their times are kept.
+pub const EVENTS_MAX: u64 = 1_000_000;
+
 /// What the user chose, or the defaults.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How many times as fast as the reader a burst is, where it counts.
     pub intensity: u8,
-    /// Events under each load; `None`: as many as fill its time.
+    /// Events under each load, up to [`EVENTS_MAX`]; `None`: as many as fill its time.
     pub events: Option<u64>,
     /// How often each load is repeated.
     pub rounds: usize,
@@ -77,7 +80,7 @@ impl Options {
     fn load(&self, shape: Shape, time: Duration) -> Load {
         let per_event = u128::from(DRAIN_NS * 100 / LOAD_PERCENT);
         let fill = u64::try_from(time.as_nanos() / per_event).unwrap_or(u64::MAX);
-        let events = self.events.unwrap_or(fill).max(1) as usize;
+        let events = self.events.unwrap_or(fill).clamp(1, EVENTS_MAX) as usize;
         let burst = self.burst().min(events);
         // whole bursts, unless somebody wants a number
         let whole = events / burst * burst;

@@ -282,6 +282,10 @@ fn row(text: &mut String, title: &str, cells: [String; 14]) -> fmt::Result {
 impl LoadReport {
     fn cells(&self, policy: &str) -> [String; 14] {
         let (producer, late) = (&self.producer_latency_ns, &self.lateness_ns);
+        let of = |percentiles: &Percentiles, ns| match percentiles.count {
+            0 => "–".to_owned(),
+            _ => time(ns),
+        };
         [
             policy.to_owned(),
             self.published.to_string(),
@@ -292,10 +296,10 @@ impl LoadReport {
             time(producer.p99),
             time(producer.p999),
             time(producer.max),
-            time(late.p50),
-            time(late.p99),
-            time(late.max),
-            time(self.drain_ns.p50),
+            of(late, late.p50),
+            of(late, late.p99),
+            of(late, late.max),
+            of(&self.drain_ns, self.drain_ns.p50),
             format!("{} KiB", self.memory_bytes.div_ceil(1024)),
         ]
     }
@@ -308,5 +312,94 @@ fn time(ns: u64) -> String {
         1_000..1_000_000 => format!("{:.1} µs", ns as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1} ms", ns as f64 / 1e6),
         _ => format!("{:.2} s", ns as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::burst::load::Shape;
+    use crate::payload::PayloadSize;
+    use crate::scenario::WaitName;
+    use crate::seats::Seats;
+
+    fn report(faults: &[&str]) -> BurstReport {
+        let tally = Tally {
+            published: 3,
+            delivered: 3,
+            refused: 1,
+            faults: faults.iter().map(ToString::to_string).collect(),
+            ..Tally::default()
+        };
+        let options = Options {
+            intensity: 10,
+            events: Some(4),
+            rounds: 1,
+            main_time: std::time::Duration::ZERO,
+            sweep_time: std::time::Duration::ZERO,
+            payload: PayloadSize::Bytes8,
+            capacity: 6,
+            wait: None,
+        };
+        let setup = Setup {
+            payload: options.payload,
+            capacity: options.capacity,
+            wait: WaitName::Adaptive,
+            seats: Seats::among(&[], 2),
+        };
+        let load = |shape| LoadReport::new(&Load::new(shape, 4, 2), &tally, 64);
+        BurstReport::new(
+            Policy::TryPublish,
+            load(Shape::Bursts(10)),
+            vec![load(Shape::Poisson)],
+            BurstConfig::new(Policy::TryPublish, &options, &setup),
+        )
+    }
+
+    #[test]
+    fn the_json_has_the_promised_shape() {
+        let json = serde_json::to_value(report(&[])).expect("plain data");
+        assert_eq!(json["policy"], "try_publish");
+        assert_eq!(
+            (&json["published"], &json["refused"]),
+            (&3.into(), &1.into())
+        );
+        assert_eq!(
+            (&json["delivered"], &json["skipped"]),
+            (&3.into(), &0.into())
+        );
+        assert_eq!(json["verified"], true);
+        assert!(json["producer_latency_ns"]["p999"].is_u64());
+        assert_eq!(json["loads"][0]["load"], "poisson");
+        assert_eq!(json["config"]["capacity"], 8);
+        assert!(json.get("faults").is_none());
+    }
+
+    #[test]
+    fn a_fault_under_any_load_is_said_loudly() {
+        let report = report(&["event 7 lost"]);
+        assert!(!report.verified && report.figure().ends_with("NOT VERIFIED"));
+        let tables = tables(&[report]);
+        assert!(tables.contains("try_publish: NOT VERIFIED: poisson: event 7 lost"));
+        assert!(!tables.contains("\nverified:"));
+    }
+
+    #[test]
+    fn columns_stand_under_each_other() {
+        let tables = tables(&[report(&[])]);
+        let lengths: Vec<usize> = (tables.lines().filter(|line| line.starts_with("  ")))
+            .map(|line| line.chars().count())
+            .collect();
+        assert_eq!(lengths.len(), 4);
+        assert!(
+            lengths.windows(2).all(|pair| pair[0] == pair[1]),
+            "{tables}"
+        );
+    }
+
+    #[test]
+    fn times_are_short() {
+        let times = [999, 3_400, 26_140_000, 1_500_000_000].map(time);
+        assert_eq!(times, ["999 ns", "3.4 µs", "26.1 ms", "1.50 s"]);
     }
 }
