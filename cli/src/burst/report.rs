@@ -248,11 +248,12 @@ fn write_tables(rows: &[BurstReport], text: &mut String) -> fmt::Result {
             writeln!(text, "{}: NOT VERIFIED: {fault}", report.policy)?;
         }
     }
-    if rows.iter().any(|report| !report.config.pinned) {
-        writeln!(
-            text,
-            "taps and late readers: unpinned, more threads than usable cores"
-        )?;
+    let unpinned: Vec<_> = (rows.iter().filter(|report| !report.config.pinned))
+        .map(|report| report.policy)
+        .collect();
+    if !unpinned.is_empty() {
+        let unpinned = unpinned.join(", ");
+        writeln!(text, "unpinned, more threads than usable cores: {unpinned}")?;
     }
     if rows.iter().all(|report| report.verified) {
         writeln!(
