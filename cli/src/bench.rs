@@ -45,7 +45,7 @@ impl ValueEnum for Subject {
             Self::Suite(scenario) => scenario.to_possible_value(),
             Self::Burst => {
                 let help =
-                    "Bursts that a reader is too slow for, under each policy; only when named.";
+                    "Bursts that a reader is too slow for, under each policy; only when named";
                 Some(PossibleValue::new("burst").help(help))
             }
         }

@@ -320,7 +320,9 @@ fn time(ns: u64) -> String {
 mod tests {
     use super::*;
     use crate::burst::load::Shape;
+    use crate::machine::Machine;
     use crate::payload::PayloadSize;
+    use crate::report::{Limit, Report, Rows};
     use crate::scenario::WaitName;
     use crate::seats::Seats;
 
@@ -383,6 +385,25 @@ mod tests {
         let tables = tables(&[report]);
         assert!(tables.contains("try_publish: NOT VERIFIED: poisson: event 7 lost"));
         assert!(!tables.contains("\nverified:"));
+    }
+
+    #[test]
+    fn a_fault_is_one_of_the_whole_run() {
+        let run = |faults: &[&str]| Report {
+            schema: 1,
+            machine: Machine::detect(),
+            limit: Limit::default(),
+            scenarios: Rows {
+                suite: Vec::new(),
+                bursts: vec![report(faults)],
+            },
+        };
+        assert!(run(&[]).verified());
+        assert!(!run(&["event 7 lost"]).verified());
+        let table = run(&[]).table();
+        assert!(table.contains("try_publish") && !table.contains("bare stream"));
+        let json = serde_json::to_value(run(&[])).expect("plain data");
+        assert_eq!(json["scenarios"][0]["policy"], "try_publish");
     }
 
     #[test]
