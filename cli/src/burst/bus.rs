@@ -3,12 +3,13 @@
 use super::ends::{Fed, Got, Reader, Sent, Stage};
 use super::judge::{Missed, Tally, judge};
 use super::load::Load;
+use super::record::{Folder, Words};
 use crate::duo::pair;
 use crate::payload::Payload;
 use crate::scenario::{PATIENCE, Setup};
 use ringway::{
-    Bus, Consumer, Ended, ErrorKind, OnLag, Producer, PublishDeadlineError, Sequence,
-    SubscribeConfig, Tap, Topology, TryPublishError,
+    Bus, Consumer, Ended, ErrorKind, Journal, JournalConfig, OnLag, Producer, PublishDeadlineError,
+    Sequence, SubscribeConfig, SyncPolicy, Tap, Topology, TryPublishError,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,20 +97,25 @@ pub(super) fn beside<const WORDS: usize>(
             counter.fetch_add(1, Ordering::Relaxed);
         }
     });
+    let folder = match lagging {
+        Lagging::Tap(OnLag::Replay) => Some(journal(&mut topology)?),
+        _ => None,
+    };
     let tap = match lagging {
-        Lagging::Tap(on_lag) => Some(topology.stage("tap").tap(on_lag)),
+        Lagging::Tap(on_lag) => Some((topology.stage("tap").tap(on_lag), on_lag)),
         Lagging::Subscriber => None,
     };
     let (bus, producer) = topology.start()?;
     let stage = Stage::new(load, !setup.seats.pinned());
     let feed = || offer(&stage, Verb::Publish, producer);
     let read = || match tap {
-        Some(tap) => read_tap(&stage, tap),
+        Some((tap, on_lag)) => read_tap(&stage, tap, on_lag),
         None => read_late(&stage, &bus),
     };
     let (fed, (got, missed)) = pair(&setup.seats, feed, read)?;
     let mut tally = judge(load, &fed, &got, missed);
     tally.faults.extend(end(&bus));
+    drop(folder);
     let (seen, wrong) = (
         in_order.load(Ordering::Relaxed),
         out_of_place.load(Ordering::Relaxed),
@@ -124,6 +130,20 @@ pub(super) fn beside<const WORDS: usize>(
         tally,
         slots: slots.load(Ordering::Relaxed),
     })
+}
+
+/// Adds a journal in a folder of its own; it writes, and does not sync: a tap reads what is written.
+fn journal<const WORDS: usize>(
+    topology: &mut Topology<Payload<WORDS>, ringway::Single>,
+) -> Result<Folder, ringway::Error> {
+    let folder = Folder::new();
+    let config = JournalConfig {
+        sync: SyncPolicy::Never,
+        ..JournalConfig::default()
+    };
+    let journal = Journal::open(folder.path(), config, Words::<WORDS>)?;
+    topology.stage("journal").journal(journal);
+    Ok(folder)
 }
 
 /// What was wrong with the end of a bus whose producer is gone.
@@ -229,7 +249,11 @@ fn read_late<const WORDS: usize>(stage: &Stage<'_>, bus: &Bus<Payload<WORDS>>) -
 }
 
 /// Reads copies to the end, and checks each gap against what the tap tells of it.
-fn read_tap<const WORDS: usize>(stage: &Stage<'_>, mut tap: Tap<Payload<WORDS>>) -> (Got, Missed) {
+fn read_tap<const WORDS: usize>(
+    stage: &Stage<'_>,
+    mut tap: Tap<Payload<WORDS>>,
+    on_lag: OnLag,
+) -> (Got, Missed) {
     let (mut reader, mut next, mut told) = (Reader::new(stage), 0, 0);
     let ended = loop {
         match tap.read() {
@@ -249,6 +273,7 @@ fn read_tap<const WORDS: usize>(stage: &Stage<'_>, mut tap: Tap<Payload<WORDS>>)
         }
     };
     let missed = match ended {
+        Ended::Drained if on_lag == OnLag::Replay => Missed::Nothing,
         Ended::Drained => {
             let rest = tap.skipped().checked_sub(told);
             if rest.is_none() {

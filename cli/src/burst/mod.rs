@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`load`] | when is each event due? |
 //! | `ends` | what do producer and reader do, and what do they note? |
-//! | [`bus`], `peers` | which calls do they use, here and in other libraries? |
+//! | [`bus`], `record`, `peers` | which calls do they use, here and in other libraries? |
 //! | [`policy`] | which of them is a row |
 //! | [`judge`] | is every event accounted for, and how late was it? |
 //! | [`report`] | what does the user get to see? |
@@ -19,6 +19,7 @@ pub mod judge;
 pub mod load;
 mod peers;
 pub mod policy;
+mod record;
 pub mod report;
 
 use crate::payload::PayloadSize;

@@ -23,6 +23,8 @@ pub enum Policy {
     TapSkip,
     /// A tap under `OnLag::Evict`: producers wait for five milliseconds, then the reader is out.
     TapEvict,
+    /// A tap under `OnLag::Replay`: the reader reads on in a journal, which the bus has for that.
+    TapReplay,
     /// A reader that joins the running bus: the producer waits for it from then on.
     Subscribe,
     /// crossbeam-channel, `send` on a bounded channel.
@@ -43,13 +45,14 @@ pub(super) struct Trial {
 
 impl Policy {
     /// All, in the order of the table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Publish,
         Self::PublishDeadline,
         Self::TryPublish,
         Self::PublishOrDrop,
         Self::TapSkip,
         Self::TapEvict,
+        Self::TapReplay,
         Self::Subscribe,
         Self::CrossbeamSend,
         Self::CrossbeamTrySend,
@@ -67,6 +70,7 @@ impl Policy {
             Self::PublishOrDrop => "publish_or_drop",
             Self::TapSkip => "tap_skip",
             Self::TapEvict => "tap_evict",
+            Self::TapReplay => "tap_replay",
             Self::Subscribe => "subscribe",
             Self::CrossbeamSend => "crossbeam_send",
             Self::CrossbeamTrySend => "crossbeam_try_send",
@@ -75,10 +79,11 @@ impl Policy {
         }
     }
 
-    /// How many threads it keeps busy: producer, slow reader, and the stage that a lagging reader stands beside.
+    /// How many threads it keeps busy: producer, slow reader, and what a lagging reader stands beside: a stage, and the journal.
     #[must_use]
     pub const fn threads(self) -> usize {
         match self.lagging() {
+            Some(Lagging::Tap(OnLag::Replay)) => 4,
             Some(_) => 3,
             None => 2,
         }
@@ -94,6 +99,7 @@ impl Policy {
         match self {
             Self::TapSkip => Some(Lagging::Tap(OnLag::Skip)),
             Self::TapEvict => Some(Lagging::Tap(OnLag::Evict { after: EVICT_AFTER })),
+            Self::TapReplay => Some(Lagging::Tap(OnLag::Replay)),
             Self::Subscribe => Some(Lagging::Subscriber),
             _ => None,
         }
