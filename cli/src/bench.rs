@@ -1,41 +1,83 @@
 //! `ringway bench`: throughput and latency of the ways of using the bus, every run checked.
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use ringway::BusConfig;
+use ringway_harness::burst;
+use ringway_harness::burst::policy::Policy;
 use ringway_harness::limit;
 use ringway_harness::machine::Machine;
 use ringway_harness::outcome::{self, Failure, JsonFile, Outcome};
 use ringway_harness::payload::PayloadSize;
 use ringway_harness::progress::Progress;
-use ringway_harness::report::{self, Figure, Report, ScenarioReport};
+use ringway_harness::report::{self, Figure, Report, Rows, ScenarioReport};
 use ringway_harness::scenario::{Round, Scenario, WaitName};
 use ringway_harness::suite::{self, Options};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// What can be measured: the scenarios of the suite, and bursts, which have options and rows of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    Suite(Scenario),
+    Burst,
+}
+
+impl ValueEnum for Subject {
+    fn value_variants<'a>() -> &'a [Self] {
+        use Scenario::{Broadcast, Diamond, Mpsc, Pipeline, RoundTrip, Spsc, Wakeup, WorkSharing};
+        const ALL: [Subject; 9] = [
+            Subject::Suite(Spsc),
+            Subject::Suite(Mpsc),
+            Subject::Suite(Broadcast),
+            Subject::Suite(WorkSharing),
+            Subject::Suite(Pipeline),
+            Subject::Suite(Diamond),
+            Subject::Suite(RoundTrip),
+            Subject::Suite(Wakeup),
+            Subject::Burst,
+        ];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Suite(scenario) => scenario.to_possible_value(),
+            Self::Burst => {
+                let help =
+                    "Bursts that a reader is too slow for, under each policy; only when named";
+                Some(PossibleValue::new("burst").help(help))
+            }
+        }
+    }
+}
 
 /// Measure throughput and latency, and check every event while measuring
 ///
 /// Threads are pinned where there is a core for each. The first round warms up and does not count.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to measure [default: all]
+    /// What to measure [default: all but `burst`]
     #[arg(value_name = "SCENARIO", value_enum)]
-    scenarios: Vec<Scenario>,
-    /// Events in a round [default: as many as fill its time]; `wakeup`, which pauses before each, takes at most 10000
+    subjects: Vec<Subject>,
+    /// Events in a round [default: as many as fill its time]; `wakeup`, which pauses before each, takes at most 10000, `burst` 1000000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     events: Option<u64>,
-    /// Rounds that count [default: 5; 3 with --quick]
+    /// Rounds that count [default: 5; 3 with --quick; 1 in `burst`]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
     rounds: Option<u16>,
     /// The size of an event
     #[arg(long, value_name = "BYTES", value_enum, default_value_t)]
     payload: PayloadSize,
-    /// How threads wait [default: busy-spin with a core for each thread, else yield; park in `wakeup`]
+    /// How threads wait [default: busy-spin with a core for each thread, else yield; park in `wakeup`, adaptive in `burst`]
     #[arg(long, value_enum)]
     wait: Option<WaitName>,
     /// The capacity of each ring, in events; rounded up to a power of two
     #[arg(long, value_name = "EVENTS", default_value_t = BusConfig::default().capacity)]
     capacity: usize,
+    /// In `burst`: how many times as fast as the reader a burst is
+    #[arg(long, value_name = "TIMES", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
+    intensity: u8,
     /// Fewer and shorter rounds: a first look, within 15 seconds
     #[arg(long)]
     quick: bool,
@@ -61,18 +103,37 @@ impl Args {
         }
     }
 
-    /// The scenarios, each once, in the order of the first mention.
+    fn burst_options(&self) -> burst::Options {
+        let [main_ms, sweep_ms] = if self.quick { [250, 120] } else { [1_000, 400] };
+        burst::Options {
+            intensity: self.intensity,
+            events: self.events,
+            rounds: self.rounds.map_or(1, usize::from),
+            main_time: Duration::from_millis(main_ms),
+            sweep_time: Duration::from_millis(sweep_ms),
+            payload: self.payload,
+            capacity: self.capacity,
+            wait: self.wait,
+        }
+    }
+
+    /// The scenarios of the suite, each once, in the order of the first mention.
     fn scenarios(&self) -> Vec<Scenario> {
-        if self.scenarios.is_empty() {
+        if self.subjects.is_empty() {
             return Scenario::value_variants().to_vec();
         }
         let mut unique = Vec::new();
-        for scenario in &self.scenarios {
-            if !unique.contains(scenario) {
-                unique.push(*scenario);
+        for subject in &self.subjects {
+            match subject {
+                Subject::Suite(scenario) if !unique.contains(scenario) => unique.push(*scenario),
+                _ => (),
             }
         }
         unique
+    }
+
+    fn has_bursts(&self) -> bool {
+        self.subjects.contains(&Subject::Burst)
     }
 }
 
@@ -89,23 +150,19 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
     let progress = Progress::new();
     progress.now("the bare limits of this machine …");
     let limit = limit::measure(options.payload, options.capacity, options.round_time / 2)?;
-    let scenarios = args.scenarios();
-    let mut reports = Vec::with_capacity(scenarios.len());
-    for (index, scenario) in scenarios.iter().enumerate() {
-        let place = format!("[{}/{}] {}", index + 1, scenarios.len(), scenario.name());
-        let mut watch = |round: usize, last: Option<&Round>| {
-            progress.now(&step(&place, round, options.rounds, last))
-        };
-        let report = suite::run(*scenario, &options, &mut watch)?;
-        progress.done(&format!("{place}: {}", figure(&report)));
-        reports.push(report);
+    let mut rows = Rows {
+        suite: measure(&args.scenarios(), &options, &progress)?,
+        bursts: Vec::new(),
+    };
+    if args.has_bursts() {
+        rows.bursts = measure_bursts(&args.burst_options(), &progress)?;
     }
     progress.clear();
     let report = Report {
         schema: 1,
         machine: Machine::detect(),
         limit,
-        scenarios: reports,
+        scenarios: rows,
     };
     // before the table, whose reader may have gone
     if let Some(json) = json {
@@ -117,6 +174,45 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
     } else {
         Outcome::Bad
     })
+}
+
+fn measure(
+    scenarios: &[Scenario],
+    options: &Options,
+    progress: &Progress,
+) -> Result<Vec<ScenarioReport>, ringway::Error> {
+    let mut reports = Vec::with_capacity(scenarios.len());
+    for (index, scenario) in scenarios.iter().enumerate() {
+        let place = format!("[{}/{}] {}", index + 1, scenarios.len(), scenario.name());
+        let mut watch = |round: usize, last: Option<&Round>| {
+            progress.now(&step(&place, round, options.rounds, last))
+        };
+        let report = suite::run(*scenario, options, &mut watch)?;
+        progress.done(&format!("{place}: {}", figure(&report)));
+        reports.push(report);
+    }
+    Ok(reports)
+}
+
+fn measure_bursts(
+    options: &burst::Options,
+    progress: &Progress,
+) -> Result<Vec<burst::report::BurstReport>, ringway::Error> {
+    let loads = options.loads();
+    let mut reports = Vec::with_capacity(Policy::ALL.len());
+    for (index, policy) in Policy::ALL.into_iter().enumerate() {
+        let place = format!(
+            "burst [{}/{}] {}",
+            index + 1,
+            Policy::ALL.len(),
+            policy.name()
+        );
+        let mut watch = |load: &str| progress.now(&format!("{place}: {load}"));
+        let report = burst::run(policy, options, &loads, &mut watch)?;
+        progress.done(&format!("{place}: {}", report.figure()));
+        reports.push(report);
+    }
+    Ok(reports)
 }
 
 /// What a scenario is about to do, and how its last round went.
@@ -172,6 +268,24 @@ mod tests {
             (5, None, None)
         );
         assert_eq!((options.capacity, options.payload.bytes()), (8192, 8));
+        assert!(!args.has_bursts(), "only when named");
+    }
+
+    #[test]
+    fn bursts_run_when_named() {
+        let args = parse("burst --intensity 100 --rounds 2").expect("all valid");
+        assert!(args.has_bursts() && args.scenarios().is_empty());
+        let options = args.burst_options();
+        assert_eq!((options.intensity, options.rounds), (100, 2));
+        let args = parse("spsc burst").expect("all valid");
+        assert!(args.has_bursts() && args.scenarios() == [Scenario::Spsc]);
+        assert_eq!(args.burst_options().intensity, 10);
+    }
+
+    #[test]
+    fn every_scenario_can_be_named() {
+        let named = Subject::value_variants().len();
+        assert_eq!(named, Scenario::value_variants().len() + 1);
     }
 
     #[test]
@@ -198,6 +312,8 @@ mod tests {
             "--wait never",
             "--capacity -1",
             "--rounds x",
+            "burst --intensity 0",
+            "burst --intensity 101",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -102,7 +102,7 @@ pub fn round_trips(
 }
 
 /// Runs both closures at once, each in its seat; neither starts before both threads are there.
-fn pair<A: Send, B: Send>(
+pub(crate) fn pair<A: Send, B: Send>(
     seats: &Seats,
     first: impl FnOnce() -> A + Send,
     second: impl FnOnce() -> B + Send,

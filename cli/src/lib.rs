@@ -12,12 +12,14 @@
 //! | [`duo`], [`crew`] | how are two threads timed against each other, and how more? |
 //! | [`limit`] | what can this machine do without any queue? |
 //! | [`scenario`], [`graph`], [`latency`] | what is measured, and one round of it |
+//! | [`burst`] | what becomes of bursts that a reader is too slow for? |
 //! | [`suite`] | how many rounds of how many events? |
 //! | [`contest`], [`verdict`] | how do several contenders take turns, and what follows? |
 //! | [`spread`], [`report`], [`progress`], [`outcome`] | what the user gets to see |
 
 #![forbid(unsafe_code)]
 
+pub mod burst;
 pub mod check;
 pub mod contest;
 pub mod crew;

@@ -1,5 +1,6 @@
 //! Exit codes, and output that survives a reader who leaves.
 
+use ringway::ErrorKind;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,9 @@ impl Failure {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Bus(error) if error.kind() == ringway::ErrorKind::Spawn => Outcome::Io,
+            Self::Bus(error) if matches!(error.kind(), ErrorKind::Spawn | ErrorKind::JournalIo) => {
+                Outcome::Io
+            }
             Self::Bus(_) => Outcome::Usage,
             Self::File(..) | Self::Stdout(_) => Outcome::Io,
         }

@@ -1,10 +1,12 @@
 //! The results: as JSON for programs (`"schema": 1`), and as one table for people.
 
+use crate::burst::report::{self as burst, BurstReport};
 use crate::machine::Machine;
 use crate::scenario::{Round, Scenario, Setup};
 use crate::spread::Spread;
 use ringway::LatencySummary;
 use serde::Serialize;
+use serde::ser::SerializeSeq;
 use std::fmt::{self, Write};
 
 /// All results of one run.
@@ -17,7 +19,25 @@ pub struct Report {
     /// What the bare machine can do.
     pub limit: Limit,
     /// What was measured.
-    pub scenarios: Vec<ScenarioReport>,
+    pub scenarios: Rows,
+}
+
+/// The rows of a report: one list in JSON.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    /// One a scenario.
+    pub suite: Vec<ScenarioReport>,
+    /// One a policy of `burst`.
+    pub bursts: Vec<BurstReport>,
+}
+
+impl Serialize for Rows {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(Some(self.suite.len() + self.bursts.len()))?;
+        (self.suite.iter()).try_for_each(|row| rows.serialize_element(row))?;
+        (self.bursts.iter()).try_for_each(|row| rows.serialize_element(row))?;
+        rows.end()
+    }
 }
 
 /// What two cores can do for each other without a queue; nothing where there are not two.
@@ -82,10 +102,10 @@ pub struct Percentiles {
     pub count: u64,
 }
 
-impl Figure {
+impl Percentiles {
     /// The percentiles of a histogram.
     #[must_use]
-    pub fn latency(summary: &LatencySummary) -> Self {
+    pub fn of(summary: &LatencySummary) -> Self {
         let LatencySummary {
             p50,
             p90,
@@ -95,14 +115,14 @@ impl Figure {
             count,
             ..
         } = *summary;
-        Self::Latency(Percentiles {
+        Self {
             p50,
             p90,
             p99,
             p999,
             max,
             count,
-        })
+        }
     }
 }
 
@@ -155,16 +175,32 @@ impl RunConfig {
 }
 
 impl Report {
-    /// Whether every scenario was verified, and the bare limits.
+    /// Whether every row was verified, and the bare limits.
     #[must_use]
     pub fn verified(&self) -> bool {
-        self.limit.faults.is_empty() && self.scenarios.iter().all(|scenario| scenario.verified)
+        let Rows { suite, bursts } = &self.scenarios;
+        self.limit.faults.is_empty()
+            && suite.iter().all(|row| row.verified)
+            && bursts.iter().all(|row| row.verified)
     }
 
-    /// The table for people, the machine above it.
+    /// The tables for people, the machine above them.
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = String::new();
+        self.describe_machine(&mut text)
+            .expect("a string takes what is written to it");
+        if !self.scenarios.suite.is_empty() {
+            self.describe_suite(&mut text);
+        }
+        let bursts = burst::tables(&self.scenarios.bursts);
+        if !text.ends_with("\n\n") && !bursts.is_empty() {
+            text.push('\n');
+        }
+        text + &bursts
+    }
+
+    fn describe_suite(&self, text: &mut String) {
         let row = |text: &mut String, cells: [&str; 11]| {
             let [
                 name,
@@ -185,10 +221,8 @@ impl Report {
             text.push_str(line.trim_end());
             text.push('\n');
         };
-        self.describe_machine(&mut text)
-            .expect("a string takes what is written to it");
         row(
-            &mut text,
+            text,
             [
                 "scenario",
                 "threads",
@@ -203,7 +237,7 @@ impl Report {
                 "max",
             ],
         );
-        for scenario in &self.scenarios {
+        for scenario in &self.scenarios.suite {
             let config = &scenario.config;
             let threads = config.threads.to_string();
             let cores = config
@@ -213,7 +247,7 @@ impl Report {
             let [median, range, latency @ ..] = scenario.figure.cells();
             let [p50, p90, p99, p999, max] = &latency;
             row(
-                &mut text,
+                text,
                 [
                     scenario.name,
                     &threads,
@@ -231,20 +265,20 @@ impl Report {
         }
         let payload = self
             .scenarios
+            .suite
             .first()
             .map_or(8, |scenario| scenario.config.payload_bytes);
         let [stream, p50, p99] = self.limit.cells(payload);
         row(
-            &mut text,
+            text,
             ["bare stream", "2", "", "", &stream, "", "", "", "", "", ""],
         );
         row(
-            &mut text,
+            text,
             ["bare trip", "2", "", "", "", "", &p50, "", &p99, "", ""],
         );
-        self.describe_checks(&mut text)
+        self.describe_checks(text)
             .expect("a string takes what is written to it");
-        text
     }
 
     fn describe_machine(&self, text: &mut String) -> fmt::Result {
@@ -275,7 +309,12 @@ impl Report {
             "clock: steps of {} ns, {:.0} ns a read",
             clock.resolution_ns, clock.read_ns
         )?;
-        if let Some(config) = self.scenarios.first().map(|scenario| &scenario.config) {
+        if let Some(config) = self
+            .scenarios
+            .suite
+            .first()
+            .map(|scenario| &scenario.config)
+        {
             let RunConfig {
                 payload_bytes,
                 capacity,
@@ -295,7 +334,7 @@ impl Report {
         for fault in &self.limit.faults {
             writeln!(text, "bare limits: NOT VERIFIED: {fault}")?;
         }
-        for scenario in &self.scenarios {
+        for scenario in &self.scenarios.suite {
             for warning in &scenario.warnings {
                 writeln!(text, "{}: warning: {warning}", scenario.name)?;
             }
@@ -305,6 +344,7 @@ impl Report {
         }
         if self
             .scenarios
+            .suite
             .iter()
             .any(|scenario| !scenario.config.pinned)
         {
@@ -313,7 +353,7 @@ impl Report {
                 "unpinned: more threads than usable cores, so they take turns"
             )?;
         }
-        if self.verified() {
+        if self.limit.faults.is_empty() && self.scenarios.suite.iter().all(|row| row.verified) {
             writeln!(
                 text,
                 "verified: every event of every round arrived once, whole and in order"
@@ -431,10 +471,13 @@ mod tests {
                 },
             },
             limit: Limit::default(),
-            scenarios: vec![
-                scenario("mpsc", Figure::Throughput(spread)),
-                scenario("round_trip", Figure::Latency(percentiles)),
-            ],
+            scenarios: Rows {
+                suite: vec![
+                    scenario("mpsc", Figure::Throughput(spread)),
+                    scenario("round_trip", Figure::Latency(percentiles)),
+                ],
+                bursts: Vec::new(),
+            },
         }
     }
 
@@ -484,8 +527,10 @@ mod tests {
     fn a_fault_is_said_loudly() {
         let mut report = report();
         assert!(report.verified());
-        report.scenarios[0].verified = false;
-        report.scenarios[0].faults.push("event 7 lost".to_owned());
+        report.scenarios.suite[0].verified = false;
+        report.scenarios.suite[0]
+            .faults
+            .push("event 7 lost".to_owned());
         assert!(!report.verified());
         let table = report.table();
         assert!(table.contains("mpsc: NOT VERIFIED: event 7 lost"));

@@ -1,7 +1,7 @@
 //! From a scenario to its figures: how many events fill a round, a round to warm up, and the rounds that count.
 
 use crate::payload::PayloadSize;
-use crate::report::{Figure, RunConfig, ScenarioReport};
+use crate::report::{Figure, Percentiles, RunConfig, ScenarioReport};
 use crate::scenario::{Round, Scenario, Setup, WaitName};
 use crate::seats::Seats;
 use crate::spread::Spread;
@@ -80,7 +80,7 @@ pub fn run(
     faults.dedup();
     warnings.dedup();
     let figure = match latency {
-        Some(latency) => Some(Figure::latency(&latency.summary())),
+        Some(latency) => Some(Figure::Latency(Percentiles::of(&latency.summary()))),
         None => Spread::of(rates).map(Figure::Throughput),
     };
     Ok(ScenarioReport {

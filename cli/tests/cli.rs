@@ -87,6 +87,95 @@ fn all_scenarios_are_measured_and_verified() {
 }
 
 #[test]
+fn bursts_are_measured_and_every_event_is_accounted_for() {
+    let file = scratch("burst.json");
+    let args = [
+        "--intensity",
+        "50",
+        "--capacity",
+        "256",
+        "--json",
+        path(&file),
+    ];
+    let output = output(&[&["bench", "burst"], &TINY[..], &args].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let table = String::from_utf8(output.stdout).expect("the table is text");
+    let json: Value = serde_json::from_reader(std::fs::File::open(file).expect("it was written"))
+        .expect("it is JSON");
+    let rows = json["scenarios"].as_array().expect("a list");
+    let policies: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row["policy"].as_str())
+        .collect();
+    assert_eq!(
+        policies,
+        [
+            "publish",
+            "publish_deadline",
+            "try_publish",
+            "publish_or_drop",
+            "tap_skip",
+            "tap_evict",
+            "tap_replay",
+            "subscribe",
+            "crossbeam_send",
+            "crossbeam_try_send",
+            "tokio_send",
+            "tokio_try_send"
+        ]
+    );
+    for row in rows {
+        let policy = row["policy"].as_str().expect("a name");
+        assert_eq!(
+            (&row["name"], &row["verified"]),
+            (&"burst".into(), &true.into())
+        );
+        assert_eq!(row["load"], "bursts_50x", "{policy}");
+        assert!(table.contains(&format!("  {policy} ")) && stderr.contains(policy));
+        let others = row["loads"].as_array().expect("a list");
+        assert_eq!(others.len(), 4, "{policy}");
+        for load in std::iter::once(row).chain(others) {
+            let count = |key: &str| load[key].as_u64().expect("a number");
+            assert_eq!(count("published") + count("refused"), 2000, "{policy}");
+            assert_eq!(
+                count("published"),
+                count("delivered") + count("skipped"),
+                "{policy}"
+            );
+            for times in ["producer_latency_ns", "lateness_ns", "drain_ns"] {
+                for percentile in ["p50", "p90", "p99", "p999", "max", "count"] {
+                    assert!(
+                        load[times][percentile].is_u64(),
+                        "{policy} {times} {percentile}"
+                    );
+                }
+            }
+            assert_eq!(load["producer_latency_ns"]["count"], 2000, "{policy}");
+            assert_eq!(load["lateness_ns"]["count"], count("delivered"), "{policy}");
+        }
+        // under all loads together: a thread that the system stops may spoil one of them
+        let all = std::iter::once(row).chain(others);
+        let [refused, skipped] = ["refused", "skipped"].map(|key| {
+            let counts = all.clone().filter_map(|load| load[key].as_u64());
+            counts.sum::<u64>()
+        });
+        let may = match policy {
+            "publish" | "tap_replay" | "crossbeam_send" | "tokio_send" => {
+                [refused == 0, skipped == 0]
+            }
+            "tap_skip" | "tap_evict" | "subscribe" => [refused == 0, true],
+            "publish_deadline" => [true, skipped == 0],
+            _ => [refused > 0, skipped == 0],
+        };
+        assert_eq!(
+            may, [true; 2],
+            "{policy}: refused {refused}, skipped {skipped}"
+        );
+    }
+}
+
+#[test]
 fn every_payload_wait_and_capacity_is_right() {
     for payload in ["8", "16", "64", "256"] {
         for wait in ["yield", "backoff", "park", "adaptive"] {
@@ -118,6 +207,8 @@ fn wrong_usage_is_code_2() {
         &["bench", "--rounds", "0"],
         &["bench", "--events", "0"],
         &["bench", "--wait", "never"],
+        &["bench", "burst", "--intensity", "0"],
+        &["bench", "burst", "--intensity", "1000"],
         &["bench", "--capacity", "0"],
         &["bench", "--capacity", "99999999999999"],
         &["nonsense"],
