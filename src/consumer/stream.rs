@@ -30,6 +30,10 @@ pub struct EventStream<T> {
     ended: Option<Ended>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one a stream, which stays where it is"
+)]
 enum Source<T> {
     Stage(Consumer<T>),
     Tap(Tap<T>),
