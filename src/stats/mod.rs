@@ -22,7 +22,8 @@ pub struct BusStats {
     pub position: u64,
     /// Each stage, in the order in which they were added, then each reader that joined and lives.
     pub stages: Vec<StageStats>,
-    /// Each tap that was added before the bus started, in that order; a tap tells its own too ([`Tap::stats`](crate::Tap::stats)).
+    /// Each tap: those that were added before the bus started, in that order, then those that joined and live. A tap tells its own too
+    /// ([`Tap::stats`](crate::Tap::stats)).
     pub taps: Vec<TapStats>,
     /// Each living producer.
     pub producers: Vec<ProducerStats>,

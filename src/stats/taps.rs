@@ -9,7 +9,7 @@ use crate::ring::Core;
 pub struct TapStats {
     /// The tap's name.
     pub name: String,
-    /// Every sequence below was read, or skipped.
+    /// Every sequence below was read, or skipped; of one that replays and has joined again, before it has caught up, where it joined.
     pub position: u64,
     /// How many sequences the tap is behind the producers.
     pub lag: u64,
