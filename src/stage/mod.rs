@@ -5,7 +5,7 @@ mod thread;
 
 pub use handler::Handler;
 pub(crate) use handler::{Each, EachMut, Handling, KeyedHandling, TryEach, TryEachMut, Work};
-pub(crate) use thread::{Failure, Job, Paced, Roster, Source, panic_text};
+pub(crate) use thread::{Failure, Job, Roster, Source, panic_text};
 
 use crate::sequence::Sequence;
 

@@ -53,22 +53,6 @@ where
     }
 }
 
-/// A reading end of a smoothed stage; by itself, so that the loops of all others know nothing of paces.
-pub(crate) struct Paced<S> {
-    pub(crate) source: S,
-    pub(crate) pace: Arc<Pace>,
-}
-
-impl<T, A: Access, S: Source<T, A>> Source<T, A> for Paced<S> {
-    fn next_batch(&mut self) -> Result<Batch<'_, T, A>, Ended> {
-        self.source.next_paced(&self.pace)
-    }
-
-    fn next_paced(&mut self, pace: &Pace) -> Result<Batch<'_, T, A>, Ended> {
-        self.source.next_paced(pace)
-    }
-}
-
 /// A handler that failed, and ended its stage or the bus with that.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
@@ -257,14 +241,24 @@ pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
 }
 
 impl<T: Send + 'static> Job<T> {
-    /// Runs the stage to its end. Whatever fails on the way is in the roster then.
-    pub(crate) fn run<A: Access>(self, mut source: impl Source<T, A>, mut work: impl Work<T, A>) {
+    /// Runs the stage to its end, at this pace if there is one. Whatever fails on the way is in the roster then.
+    ///
+    /// One loop for both: with two the handler would be inlined into neither.
+    pub(crate) fn run<A: Access>(
+        self,
+        mut source: impl Source<T, A>,
+        mut work: impl Work<T, A>,
+        pace: Option<Arc<Pace>>,
+    ) {
         let inside = Inside::enter(self.bus);
         let started = flatten(catch_unwind(AssertUnwindSafe(|| work.start())));
         let goes_on = started.map_err(|cause| self.failed(None, cause)).is_ok()
             || self.on_panic == OnPanic::Skip;
         if goes_on {
-            while let Ok(batch) = source.next_batch() {
+            while let Ok(batch) = match &pace {
+                None => source.next_batch(),
+                Some(pace) => source.next_paced(pace),
+            } {
                 if !self.pass(batch, &mut work) {
                     break;
                 }

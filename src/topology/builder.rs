@@ -8,8 +8,8 @@ use crate::consumer::{AsyncConsumer, Consumer, Reader, UpstreamNames, Worker};
 use crate::error::{Error, ErrorKind, StageError};
 use crate::ring::slots::{Access, Exclusive};
 use crate::stage::{
-    Delivery, Each, EachMut, Handler, Handling, Job, KeyedHandling, Paced, Source, TryEach,
-    TryEachMut, Work,
+    Delivery, Each, EachMut, Handler, Handling, Job, KeyedHandling, Source, TryEach, TryEachMut,
+    Work,
 };
 use crate::wait::Waiter;
 use crate::wait::signal::Signal;
@@ -369,13 +369,8 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
         work: impl Work<T, A>,
     ) {
         let job = self.job(stage);
-        match self.plan.paces[stage.index].clone() {
-            None => self.plan_thread(member, move || job.run(source, work)),
-            Some(pace) => {
-                let source = Paced { source, pace };
-                self.plan_thread(member, move || job.run(source, work));
-            }
-        }
+        let pace = self.plan.paces[stage.index].clone();
+        self.plan_thread(member, move || job.run(source, work, pace));
     }
 
     pub(super) fn job(&self, stage: Stage) -> Job<T> {
