@@ -22,7 +22,7 @@ use crate::wait::durability::Durability;
 use crate::wait::pace::Paces;
 use crate::wait::signal::Signals;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc as PlainArc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -40,66 +40,33 @@ type NamedStages = Vec<(String, Box<[usize]>)>;
 /// `Closed`. A single-producer bus closes when its producer takes notice: at its next call, or its drop.
 pub struct Bus<T> {
     /// Who watches it; the first field, so that it lets go of the ring while the bus still has it.
-    watch: Option<Watch>,
-    ring: Arc<Ring<T>>,
-    signals: Arc<Signals>,
-    roster: std::sync::Arc<Roster>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    stages: std::sync::Arc<NamedStages>,
-    /// The same of taps.
-    taps: std::sync::Arc<NamedStages>,
-    /// Readers that joined since.
-    late: std::sync::Arc<LateReaders>,
-    terms: std::sync::Arc<Terms>,
-    warnings: Vec<Error>,
+    pub(crate) watch: Option<Watch>,
+    pub(crate) ring: Arc<Ring<T>>,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) roster: PlainArc<Roster>,
+    pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
+    pub(crate) members: PlainArc<Members>,
+    pub(crate) warnings: Vec<Error>,
     /// How far its journal is.
-    durability: Option<Durability>,
+    pub(crate) durability: Option<Durability>,
     /// What its journal holds.
-    archive: Option<Archive<T>>,
+    pub(crate) archive: Option<Archive<T>>,
     /// How fast its stages may go.
-    paces: Paces,
+    pub(crate) paces: Paces,
+}
+
+/// Who reads a bus, and on which terms others join it.
+#[derive(Debug)]
+pub(crate) struct Members {
+    pub(crate) stages: NamedStages,
+    /// The same of taps.
+    pub(crate) taps: NamedStages,
+    /// Readers that joined since.
+    pub(crate) late: PlainArc<LateReaders>,
+    pub(crate) terms: Terms,
 }
 
 impl<T: Send + 'static> Bus<T> {
-    pub(crate) fn new(
-        ring: Arc<Ring<T>>,
-        signals: Arc<Signals>,
-        roster: std::sync::Arc<Roster>,
-        threads: Vec<JoinHandle<()>>,
-        (stages, taps, late, terms): (NamedStages, NamedStages, std::sync::Arc<LateReaders>, Terms),
-        warnings: Vec<Error>,
-        (durability, archive): (Option<Durability>, Option<Archive<T>>),
-    ) -> Self {
-        Self {
-            watch: None,
-            ring,
-            signals,
-            roster,
-            threads: Mutex::new(threads),
-            stages: stages.into(),
-            taps: taps.into(),
-            late,
-            terms: terms.into(),
-            warnings,
-            durability,
-            archive,
-            paces: Paces::default(),
-        }
-    }
-
-    pub(crate) fn with_paces(mut self, paces: Paces) -> Self {
-        self.paces = paces;
-        self
-    }
-
-    pub(crate) fn paces(&self) -> &Paces {
-        &self.paces
-    }
-
-    pub(crate) fn watch_by(&mut self, watch: Option<Watch>) {
-        self.watch = watch;
-    }
-
     /// How many events the ring holds: the configured capacity, rounded up to a power of two.
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -117,20 +84,24 @@ impl<T: Send + 'static> Bus<T> {
     pub fn stats(&self) -> BusStats {
         let core = &self.ring.core;
         let stages = self
+            .members
             .stages
             .iter()
             .map(|(name, entries)| StageStats::of(core, name, entries))
             .chain(
-                self.late
+                self.members
+                    .late
                     .each(false, |name, entry| StageStats::of(core, name, &[entry])),
             )
             .collect();
         BusStats {
             capacity: self.capacity(),
             stages,
-            taps: (self.taps.iter())
+            taps: (self.members.taps.iter())
                 .map(|(name, entries)| TapStats::of(core, name, entries[0]))
-                .chain((self.late).each(true, |name, entry| TapStats::of(core, name, entry)))
+                .chain(
+                    (self.members.late).each(true, |name, entry| TapStats::of(core, name, entry)),
+                )
                 .collect(),
             producers: core
                 .producers()
@@ -316,7 +287,7 @@ impl<T> fmt::Debug for Bus<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bus")
             .field("ring", &self.ring)
-            .field("stages", &self.stages)
+            .field("stages", &self.members.stages)
             .finish_non_exhaustive()
     }
 }

@@ -68,7 +68,7 @@ impl<T: Send + Sync + 'static> Bus<T> {
             .validate()
             .and_then(|()| self.admit(&name, false))
             .map_err(|error| error.with_stage(&name))?;
-        let wait = config.wait.unwrap_or(self.terms.config.wait);
+        let wait = config.wait.unwrap_or(self.members.terms.config.wait);
         if wait.parks() {
             self.watch_for_sleepers();
         }
@@ -79,10 +79,12 @@ impl<T: Send + Sync + 'static> Bus<T> {
         let reader = Reader::new(
             &self.ring,
             &self.signals,
-            self.terms.editors.clone(),
+            self.members.terms.editors.clone(),
             joined.index,
-            config.batch_max.unwrap_or(self.terms.config.batch_max),
-            self.terms.config.tail_pauses,
+            config
+                .batch_max
+                .unwrap_or(self.members.terms.config.batch_max),
+            self.members.terms.config.tail_pauses,
         );
         Ok(Consumer::new(reader.seated(seat), waiter))
     }
@@ -95,15 +97,19 @@ impl<T: Send + Sync + 'static> Bus<T> {
             return Err(closed(name));
         }
         let ended = |(index, _): &&(usize, _)| core.table.entry(*index).snapshot().is_retired();
-        if let Some((_, editor)) = self.terms.editors.iter().find(ended) {
+        if let Some((_, editor)) = self.members.terms.editors.iter().find(ended) {
             let text = format!(
                 "`{name}` would come after stage `{editor}`, which edits events and has ended: nothing passes it any more"
             );
             return Err(Error::new(ErrorKind::StageEnded, text));
         }
-        let mut named = self.stages.iter().chain(self.taps.iter());
+        let mut named = self.members.stages.iter().chain(self.members.taps.iter());
         let is_taken = named.any(|(other, _)| other == name);
-        let seat = self.late.reserve(name, is_tap).filter(|_| !is_taken);
+        let seat = self
+            .members
+            .late
+            .reserve(name, is_tap)
+            .filter(|_| !is_taken);
         seat.ok_or_else(|| {
             let text = format!(
                 "`{name}` is the name of a stage or a tap, or of a reader that joined: choose another one"
@@ -114,7 +120,7 @@ impl<T: Send + Sync + 'static> Bus<T> {
 
     /// The reader may sleep on what it comes after. Whether anybody ever would was not known when the bus started.
     pub(super) fn watch_for_sleepers(&self) {
-        match &*self.terms.editors {
+        match &*self.members.terms.editors {
             [] => self.signals.watch_late(Signal::PUBLISHED),
             editors => (editors.iter())
                 .for_each(|(entry, _)| self.signals.watch_late(Signal::cursor(*entry))),
@@ -141,7 +147,7 @@ impl<T: Send + Sync + 'static> Bus<T> {
 
     #[cold]
     pub(super) fn is_full(&self, name: &str) -> Error {
-        let max = self.terms.config.stages_max;
+        let max = self.members.terms.config.stages_max;
         let text = format!(
             "`{name}` does not fit: stages_max is {max}, which counts stages, keyed members, a journal twice, taps, and readers that joined and live; raise stages_max"
         );

@@ -124,7 +124,7 @@ impl<T: Clone + Send + Sync + 'static> Bus<T> {
 
     /// The journal, which keeps everything from `sequence` on.
     fn past(&self, name: &str, sequence: u64) -> Result<(Recorded<T>, (usize, &str)), Error> {
-        let journal = self.terms.journal.as_ref();
+        let journal = self.members.terms.journal.as_ref();
         let (entry, journal) = journal.map_err(|why| misplaced(name, why))?;
         let Some(archive) = &self.archive else {
             return Err(misplaced(name, "the bus has none that can be read"));
@@ -140,7 +140,7 @@ impl<T: Clone + Send + Sync + 'static> Bus<T> {
         past: Option<(Recorded<T>, (usize, &str))>,
         seat: Seat,
     ) -> Tap<T> {
-        let (config, editors) = (&self.terms.config, &self.terms.editors);
+        let (config, editors) = (&self.members.terms.config, &self.members.terms.editors);
         self.watch_for_sleepers(); // a task may read it
         let waiter = Waiter::new(&self.signals, config.wait);
         let replaying = past.map(|(past, journal)| Replaying::new(past, editors, journal));

@@ -1,7 +1,6 @@
 //! A bus as somebody knows it who keeps it neither open nor alive.
 
-use crate::bus::{Bus, NamedStages, Terms};
-use crate::consumer::LateReaders;
+use crate::bus::{Bus, Members};
 use crate::producer::{Multi, Producer};
 use crate::ring::{Kind, Ring};
 use crate::sync::{Weak, downgrade};
@@ -16,10 +15,7 @@ use std::sync::{Arc as PlainArc, Mutex};
 pub(crate) struct WeakBus<T> {
     ring: Weak<Ring<T>>,
     signals: Weak<Signals>,
-    stages: PlainArc<NamedStages>,
-    taps: PlainArc<NamedStages>,
-    late: PlainArc<LateReaders>,
-    terms: PlainArc<Terms>,
+    members: PlainArc<Members>,
     durability: Option<Durability>,
 }
 
@@ -28,10 +24,7 @@ impl<T: Send + 'static> WeakBus<T> {
         Self {
             ring: downgrade(&bus.ring),
             signals: downgrade(&bus.signals),
-            stages: bus.stages.clone(),
-            taps: bus.taps.clone(),
-            late: bus.late.clone(),
-            terms: bus.terms.clone(),
+            members: bus.members.clone(),
             durability: bus.durability.clone(),
         }
     }
@@ -47,10 +40,7 @@ impl<T: Send + 'static> WeakBus<T> {
             signals: self.signals.upgrade()?,
             roster: PlainArc::default(),
             threads: Mutex::default(),
-            stages: self.stages.clone(),
-            taps: self.taps.clone(),
-            late: self.late.clone(),
-            terms: self.terms.clone(),
+            members: self.members.clone(),
             warnings: Vec::new(),
             durability: self.durability.clone(),
             archive: None,
@@ -80,7 +70,7 @@ impl<T> Bus<T> {
         if !self.is_open() {
             return None;
         }
-        let producer = Producer::join(&self.ring, &self.signals, self.terms.producer_wait)?;
+        let producer = Producer::join(&self.ring, &self.signals, self.members.terms.producer_wait)?;
         Some(producer.with_durability(self.durability.clone()))
     }
 }

@@ -98,7 +98,7 @@ impl<T: Send + 'static> Bus<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_smoothing(&self, stage: Stage, smoothing: Smoothing) -> Result<(), Error> {
-        let paces = self.paces();
+        let paces = &self.paces;
         if stage.topology != paces.topology {
             let text = "the stage is one of another topology: use a token of the one that this bus was started from";
             return Err(Error::new(ErrorKind::ForeignStage, text));

@@ -3,7 +3,7 @@
 use crate::affinity::{
     caller_is_pinned, check_core, pin_current_thread, unpin_current_thread, usable_cores,
 };
-use crate::bus::{Bus, Terms};
+use crate::bus::{Bus, Members, Terms};
 use crate::config::{OnUnread, Placement, Wait};
 use crate::error::{Error, ErrorKind};
 use crate::pressure::{GraphGauge, Watch, Watched};
@@ -12,7 +12,7 @@ use crate::stage::Roster;
 use crate::topology::{Plan, Topology, graph};
 use crate::wait::pace::Paces;
 use crate::wait::signal::Signal;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{Builder, JoinHandle};
 
 /// A thread that `start()` will start.
@@ -42,9 +42,7 @@ impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
         let watch = plan.watch()?;
         let producer = plan.producer();
         let threads = plan.spawn(&mut warnings)?;
-        let mut bus = plan.run(threads, warnings);
-        bus.watch_by(watch);
-        Ok((bus, producer))
+        Ok((plan.run(threads, warnings, watch), producer))
     }
 
     /// Takes what the threads of the bus would run, for a model to run.
@@ -66,7 +64,7 @@ impl<T: Send + 'static, K: ProducerKind> Topology<T, K> {
         }
         plan.check_graph()?;
         let producer = plan.producer();
-        Ok((plan.run(Vec::new(), Vec::new()), producer))
+        Ok((plan.run(Vec::new(), Vec::new(), None), producer))
     }
 }
 
@@ -116,7 +114,12 @@ impl<T: Send + 'static> Plan<T> {
     }
 
     /// The bus that runs now.
-    fn run(mut self, threads: Vec<JoinHandle<()>>, warnings: Vec<Error>) -> Bus<T> {
+    fn run(
+        mut self,
+        threads: Vec<JoinHandle<()>>,
+        warnings: Vec<Error>,
+        watch: Option<Watch>,
+    ) -> Bus<T> {
         self.started = true;
         self.ring.core.let_go();
         let named = (self.nodes.iter().zip(&self.entries))
@@ -147,16 +150,23 @@ impl<T: Send + 'static> Plan<T> {
             topology: self.id,
             stages: names.zip(std::mem::take(&mut self.paces)).collect(),
         };
-        Bus::new(
-            self.ring.clone(),
-            self.signals.clone(),
-            self.roster.clone(),
-            threads,
-            (stages, taps, self.late.clone(), terms),
+        Bus {
+            watch,
+            ring: self.ring.clone(),
+            signals: self.signals.clone(),
+            roster: self.roster.clone(),
+            threads: Mutex::new(threads),
+            members: Arc::new(Members {
+                stages,
+                taps,
+                late: self.late.clone(),
+                terms,
+            }),
             warnings,
-            (self.durability.clone(), self.archive.take()),
-        )
-        .with_paces(paces)
+            durability: self.durability.clone(),
+            archive: self.archive.take(),
+            paces,
+        }
     }
 
     /// Whether the threads fit the machine; what does not and is not refused, as warnings.
