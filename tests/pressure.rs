@@ -68,8 +68,8 @@ fn the_stage_that_holds_the_ring_back_is_named_and_the_level_comes_and_goes() {
         assert_eq!(report.level, PressureLevel::Low);
         assert_eq!(report.stage.as_deref(), Some("slow"));
         assert_eq!((report.lag, report.sequence.get()), (24, 40));
-        let last = told.recv().unwrap();
-        assert_eq!(last.level, PressureLevel::Low);
+        // it may first have seen `after` at work
+        while told.recv().unwrap().level == PressureLevel::High {}
 
         drop((producer, reader));
         bus.shutdown().unwrap();
