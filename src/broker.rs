@@ -11,6 +11,7 @@ use crate::config::{OnLag, SubscribeConfig};
 use crate::consumer::{Consumer, Tap};
 use crate::error::{Error, ErrorKind};
 use crate::producer::{Multi, Producer};
+use crate::sequence::Sequence;
 use std::any::{Any, type_name};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -89,6 +90,7 @@ pub struct Topic {
 
 /// Whether a [`Topic`] can be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TopicState {
     /// Events may come.
     Open,
@@ -196,6 +198,9 @@ impl Broker {
     /// [`SingleProducer`](ErrorKind::SingleProducer): the bus was built by [`Topology::single`](crate::Topology::single).
     pub fn producer<T: Send + 'static>(&self, topic: &str) -> Result<Producer<T, Multi>, Error> {
         let bus = self.find(topic)?;
+        if !bus.is_open() {
+            return Err(ended(topic));
+        }
         if !bus.is_multi() {
             let text = format!(
                 "topic `{topic}` has a single producer, which whoever built its bus holds: build it by Topology::multi to let others publish"
@@ -221,36 +226,90 @@ impl Broker {
             .map_err(|error| of_topic(topic, error))
     }
 
-    /// A tap called `tap` that joins a topic's bus: see [`Bus::tap`]. It gets copies, and holds nobody back.
+    /// A tap called `tap` that joins a topic's bus: see [`Bus::tap`]. It gets copies, and holds nobody back, but under [`OnLag::Evict`] for the
+    /// time given there.
+    ///
+    /// Under [`OnLag::Replay`] the tap has the bus's journal open, until it is dropped; the broker has not.
     ///
     /// # Errors
-    /// As [`subscribe`](Self::subscribe).
+    /// As [`subscribe`](Self::subscribe). [`JournalMisplaced`](ErrorKind::JournalMisplaced): it shall replay, and there is no journal that it
+    /// can read; nor is there one that has failed, once the [`Bus`] is dropped.
     pub fn tap<T: Clone + Send + Sync + 'static>(
         &self,
         topic: &str,
         tap: impl Into<String>,
         on_lag: OnLag,
     ) -> Result<Tap<T>, Error> {
-        let bus = self.find::<T>(topic)?;
+        let known = self.known::<T>(topic)?;
+        let bus = match on_lag {
+            OnLag::Replay => known.upgrade_with_archive(),
+            OnLag::Skip | OnLag::Evict { .. } => known.upgrade(),
+        };
+        let bus = bus.ok_or_else(|| ended(topic))?;
         bus.tap(tap, on_lag).map_err(|error| of_topic(topic, error))
+    }
+
+    /// A tap called `tap` that reads the journal of a topic's bus from `sequence` on, then goes over to the running bus: see [`Bus::tap_from`].
+    ///
+    /// ```
+    /// use ringway::{Broker, BusConfig, Journal, JournalConfig, Plain, Sequence, Topology};
+    /// # let path = std::env::temp_dir().join(format!("ringway-doc-broker-tap-{}", std::process::id()));
+    /// let journal = Journal::open(&path, JournalConfig::default(), Plain::<u64>::new())?;
+    /// let mut topology = Topology::multi(BusConfig { capacity: 4, ..BusConfig::default() }, || 0)?;
+    /// topology.stage("journal").journal(journal);
+    /// let (bus, mut producer) = topology.start()?;
+    /// let broker = Broker::new();
+    /// broker.register("orders", &bus)?;
+    /// producer.publish_batch((0..100).collect::<Vec<_>>())?; // far more than the ring holds
+    ///
+    /// // somewhere else
+    /// let mut audit = broker.tap_from::<u64>("orders", "audit", Sequence::new(0))?;
+    /// drop(producer);
+    /// bus.shutdown()?;
+    /// let mut all = Vec::new();
+    /// while let Ok(batch) = audit.read() {
+    ///     all.extend(batch.into_vec());
+    /// }
+    /// assert_eq!(all, (0..100).collect::<Vec<_>>());
+    /// # let _ = std::fs::remove_dir_all(path);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`tap`](Self::tap), and those of [`Bus::tap_from`].
+    pub fn tap_from<T: Clone + Send + Sync + 'static>(
+        &self,
+        topic: &str,
+        tap: impl Into<String>,
+        sequence: Sequence,
+    ) -> Result<Tap<T>, Error> {
+        let bus = self.known::<T>(topic)?.upgrade_with_archive();
+        let bus = bus.ok_or_else(|| ended(topic))?;
+        bus.tap_from(tap, sequence)
+            .map_err(|error| of_topic(topic, error))
     }
 
     /// The bus of a topic, if nobody has ended it so far.
     fn find<T: Send + 'static>(&self, topic: &str) -> Result<Bus<T>, Error> {
+        let bus = self.known::<T>(topic)?.upgrade();
+        bus.ok_or_else(|| ended(topic))
+    }
+
+    /// What is known of a topic with events of this type.
+    fn known<T: Send + 'static>(&self, topic: &str) -> Result<Arc<WeakBus<T>>, Error> {
         let topics = self.read();
         let Some(Registered { bus, event }) = topics.get(topic).cloned() else {
             return Err(unknown(topic, &topics));
         };
         drop(topics);
         let bus: Arc<dyn Any + Send + Sync> = bus;
-        let bus = bus.downcast::<WeakBus<T>>().map_err(|_| {
+        bus.downcast::<WeakBus<T>>().map_err(|_| {
             let text = format!(
                 "topic `{topic}` has events of type `{event}`, not of type `{}`",
                 type_name::<T>()
             );
             Error::new(ErrorKind::TopicType, text)
-        })?;
-        bus.upgrade().ok_or_else(|| ended(topic))
+        })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Registered>> {

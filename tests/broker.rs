@@ -326,7 +326,9 @@ fn a_single_producer_has_readers_only() {
         tx.publish(1_u64).expect("it is open");
         drop(tx);
         assert_eq!(all(late), (vec![1], Ended::Drained));
-        let producer = subscribe(&broker, "single", "later");
+        let reader = subscribe(&broker, "single", "later");
+        refused(reader, ErrorKind::TopicEnded, &["`single`"]);
+        let producer = broker.producer::<u64>("single");
         refused(producer, ErrorKind::TopicEnded, &["`single`"]);
         bus.shutdown().expect("it drains");
     });

@@ -127,7 +127,7 @@ impl<T: Clone + Send + Sync + 'static> Bus<T> {
         let journal = self.members.terms.journal.as_ref();
         let (entry, journal) = journal.map_err(|why| misplaced(name, why))?;
         let Some(archive) = &self.archive else {
-            return Err(misplaced(name, "the bus has none that can be read"));
+            return Err(misplaced(name, "nobody has that open any more"));
         };
         Ok((Recorded::new(archive, sequence), (*entry, journal)))
     }

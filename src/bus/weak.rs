@@ -1,6 +1,7 @@
 //! A bus as somebody knows it who keeps it neither open nor alive.
 
 use crate::bus::{Bus, Members};
+use crate::journal::replay::{Archive, WeakArchive};
 use crate::producer::{Multi, Producer};
 use crate::ring::{Kind, Ring};
 use crate::sync::{Weak, downgrade};
@@ -17,6 +18,7 @@ pub(crate) struct WeakBus<T> {
     signals: Weak<Signals>,
     members: PlainArc<Members>,
     durability: Option<Durability>,
+    archive: Option<WeakArchive<T>>,
 }
 
 impl<T: Send + 'static> WeakBus<T> {
@@ -26,10 +28,12 @@ impl<T: Send + 'static> WeakBus<T> {
             signals: downgrade(&bus.signals),
             members: bus.members.clone(),
             durability: bus.durability.clone(),
+            archive: bus.archive.as_ref().map(Archive::downgrade),
         }
     }
 
-    /// The bus, to be joined; `None`: nobody is there any more. Threads, paces, archive and who watches it are the handle's of whoever started it.
+    /// The bus, to be joined; `None`: nobody is there any more. Threads, paces and who watches it are the handle's of whoever started it; so is
+    /// the archive, but for [`upgrade_with_archive`](Self::upgrade_with_archive).
     ///
     /// The ring lives as long as what this returns. So its events may be dropped with it, on this thread: a lock that a drop of the user's
     /// could ask for must not be held then.
@@ -46,6 +50,16 @@ impl<T: Send + 'static> WeakBus<T> {
             archive: None,
             paces: Paces::default(),
         })
+    }
+
+    /// The same, with what its journal holds, as long as that is written or the handle of the bus is there. Only for who reads it: whoever has
+    /// an archive keeps the journal's directory open.
+    pub(crate) fn upgrade_with_archive(&self) -> Option<Bus<T>> {
+        let mut bus = self.upgrade()?;
+        if bus.is_open() {
+            bus.archive = self.archive.as_ref().and_then(WeakArchive::upgrade);
+        }
+        Some(bus)
     }
 }
 

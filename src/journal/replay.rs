@@ -11,7 +11,7 @@ use crate::journal::storage::Storage;
 use crate::sequence::Sequence;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// An event of a journal.
@@ -75,7 +75,33 @@ impl<T> Clone for Archive<T> {
     }
 }
 
+/// An [`Archive`] as somebody knows it who keeps neither storage nor codec: the writer has both while it lives.
+pub(crate) struct WeakArchive<T> {
+    storage: Weak<dyn Storage>,
+    codec: Weak<dyn Codec<Event = T>>,
+    pins: Pins,
+}
+
+impl<T> WeakArchive<T> {
+    /// `None`: nobody has the journal open any more.
+    pub(crate) fn upgrade(&self) -> Option<Archive<T>> {
+        Some(Archive {
+            storage: self.storage.upgrade()?,
+            codec: self.codec.upgrade()?,
+            pins: self.pins.clone(),
+        })
+    }
+}
+
 impl<T: 'static> Archive<T> {
+    pub(crate) fn downgrade(&self) -> WeakArchive<T> {
+        WeakArchive {
+            storage: Arc::downgrade(&self.storage),
+            codec: Arc::downgrade(&self.codec),
+            pins: self.pins.clone(),
+        }
+    }
+
     pub(crate) fn new(
         storage: &Arc<dyn Storage>,
         codec: Arc<dyn Codec<Event = T>>,

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 /// How full the ring is, by the marks of [`Pressure`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum PressureLevel {
     /// Not full enough to worry.
     #[default]
