@@ -6,6 +6,8 @@ use common::{Census, Counted, limited, numbers, until};
 use ringway::{
     BusConfig, ErrorKind, OnLag, Pressure, PressureLevel, PressureReport, SubscribeConfig, Topology,
 };
+#[cfg(unix)]
+use ringway::{Journal, JournalConfig, Plain};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -13,6 +15,9 @@ use std::time::Duration;
 /// A stage counts as stalled late, or soon.
 const LATE: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_millis(20);
+
+/// Long enough for a look, on any machine.
+const SECONDS: Duration = Duration::from_secs(10);
 
 fn watched(capacity: usize, stalled_after: Duration) -> BusConfig {
     BusConfig {
@@ -73,6 +78,65 @@ fn the_stage_that_holds_the_ring_back_is_named_and_the_level_comes_and_goes() {
 
         drop((producer, reader));
         bus.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn when_another_stage_is_to_blame_it_is_told_and_each_stage_by_its_own_lag() {
+    limited(|| {
+        let mut topology = Topology::single(watched(64, LATE), || 0).unwrap();
+        let (first, mut first_reader) = topology.stage("first").batch_max(10).consumer();
+        let (_, second_reader) = topology.stage("second").after([first]).consumer();
+        let told = listen(&mut topology);
+        let (bus, mut producer) = topology.start().unwrap();
+        producer.publish_batch(numbers(0..64)).unwrap();
+        let report = told.recv().unwrap();
+        assert_eq!(report.level, PressureLevel::High);
+        assert_eq!(report.stage.as_deref(), Some("first"));
+
+        // `second` has not even begun, but has less to do
+        drop(first_reader.read().unwrap());
+        until(|| bus.pressure().unwrap().sequence.get() == 10);
+        let report = bus.pressure().unwrap();
+        assert_eq!(report.stage.as_deref(), Some("first"));
+        assert_eq!((report.used, report.lag), (64, 54));
+
+        while first_reader.try_read().is_ok() {} // dropped at once
+        let report = told.recv_timeout(SECONDS).expect("another one is named");
+        assert_eq!(report.level, PressureLevel::High, "as before");
+        assert_eq!(report.stage.as_deref(), Some("second"));
+        drop((producer, first_reader, second_reader));
+        bus.shutdown().unwrap();
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn sequences_are_those_of_the_journal_where_numbers_do_not_begin_at_0() {
+    limited(|| {
+        let scratch = common::journal::Scratch::new("pressure");
+        for life in 0..2 {
+            let journal = Journal::open(
+                scratch.path(),
+                JournalConfig::default(),
+                Plain::<u64>::new(),
+            );
+            let mut topology = Topology::single(watched(8, LATE), || 0).unwrap();
+            topology.stage("journal").journal(journal.unwrap());
+            let (_, mut reader) = topology.stage("slow").consumer();
+            let (bus, mut producer) = topology.start().unwrap();
+            let first = life * 5;
+            assert_eq!(bus.pressure().unwrap().sequence.get(), first, "none so far");
+            producer.publish_batch(numbers(0..5)).unwrap();
+            until(|| bus.pressure().unwrap().stage.as_deref() == Some("slow"));
+            let report = bus.pressure().unwrap();
+            assert_eq!((report.sequence.get(), report.lag), (first, 5));
+            drop(reader.read().unwrap());
+            until(|| bus.pressure().unwrap().stage.is_none());
+            assert_eq!(bus.pressure().unwrap().sequence.get(), first + 5);
+            drop((producer, reader));
+            bus.shutdown().unwrap();
+        }
     });
 }
 

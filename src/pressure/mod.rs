@@ -39,9 +39,10 @@ pub struct PressureReport {
     /// The stage that holds the ring back: one that is stalled, else the one with the most to do on the way to the stage furthest
     /// behind. So not one that only waits for another. `None`: every stage that lives has passed everything.
     pub stage: Option<String>,
-    /// How many sequences that stage is behind the producers; 0 without one.
+    /// How many sequences producers have given out that it has not passed, all of its batch at hand included; 0 without one.
     pub lag: u64,
-    /// The sequence that it is on: everything below has passed it. Without one, where producers are.
+    /// The first sequence that it has not passed. A stage passes its events a batch at a time, so the one that it is at work on may be up to
+    /// [`batch_max`](crate::StageBuilder::batch_max) further on. Without a stage, where producers are.
     pub sequence: Sequence,
     /// For how long it has passed nothing though it could, as far as that was seen.
     pub still: Duration,
@@ -173,6 +174,21 @@ struct State {
 }
 
 impl Shared {
+    fn new(mut gauge: Box<dyn Gauge>) -> Self {
+        let (head, _) = gauge.read(&mut Vec::new());
+        let report = PressureReport {
+            sequence: gauge.sequence(head),
+            ..PressureReport::default()
+        };
+        Self {
+            state: Mutex::new(State {
+                gauge: Some(gauge),
+                report,
+            }),
+            ended: Condvar::new(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -187,13 +203,7 @@ impl Watch {
         unpins: bool,
     ) -> Result<Self, Error> {
         let judge = Judge::new(marks, gauge.capacity());
-        let shared = PlainArc::new(Shared {
-            state: Mutex::new(State {
-                gauge: Some(gauge),
-                report: PressureReport::default(),
-            }),
-            ended: Condvar::new(),
-        });
+        let shared = PlainArc::new(Shared::new(gauge));
         let watchdog = Watchdog {
             shared: shared.clone(),
             judge,
@@ -319,5 +329,34 @@ fn report_of(
         sequence: gauge.sequence(position),
         still: verdict.culprit.map_or(Duration::ZERO, |it| it.still),
         stalled: verdict.culprit.is_some_and(|it| it.stalled),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Producers are at position 7; numbers begin at 100.
+    struct Begun;
+
+    impl Gauge for Begun {
+        fn read(&mut self, _stages: &mut Vec<Standing>) -> (u64, bool) {
+            (7, true)
+        }
+
+        fn sequence(&self, position: u64) -> Sequence {
+            Sequence::new(100 + position)
+        }
+
+        fn capacity(&self) -> u64 {
+            8
+        }
+    }
+
+    #[test]
+    fn where_producers_are_is_known_before_the_first_look() {
+        let report = Shared::new(Box::new(Begun)).lock().report.clone();
+        assert_eq!(report.sequence.get(), 107);
+        assert_eq!((report.used, report.stage), (0, None));
     }
 }
