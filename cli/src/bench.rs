@@ -54,7 +54,7 @@ impl ValueEnum for Subject {
 
 /// Measure throughput and latency, and check every event while measuring
 ///
-/// Threads are pinned where there is a core for each. The first round warms up and does not count.
+/// Threads are pinned where there is a core for each. The first round, in `burst` a short one before all, warms up and does not count.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to measure [default: all but `burst`]
@@ -198,6 +198,8 @@ fn measure_bursts(
     options: &burst::Options,
     progress: &Progress,
 ) -> Result<Vec<burst::report::BurstReport>, ringway::Error> {
+    progress.now("burst: warming up");
+    burst::warm_up(options)?;
     let loads = options.loads();
     let mut reports = Vec::with_capacity(Policy::ALL.len());
     for (index, policy) in Policy::ALL.into_iter().enumerate() {

@@ -37,6 +37,9 @@ pub const SWEEP: [u8; 3] = [1, 10, 100];
 /// The most events under each load: their times are kept.
 pub const EVENTS_MAX: u64 = 1_000_000;
 
+/// The events that warm up: about a tenth of a second.
+const WARM_UP: u64 = 16_384;
+
 /// What the user chose, or the defaults.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -97,6 +100,20 @@ impl Options {
     fn burst(&self) -> usize {
         self.capacity.next_power_of_two().saturating_mul(2)
     }
+}
+
+/// Runs the first policy for a moment, and forgets what it shows: before the first that counts.
+///
+/// # Errors
+/// As [`run`].
+pub fn warm_up(options: &Options) -> Result<(), ringway::Error> {
+    let short = Options {
+        events: Some(options.events.map_or(WARM_UP, |events| events.min(WARM_UP))),
+        rounds: 1,
+        ..options.clone()
+    };
+    let load = short.load(Shape::Bursts(options.intensity), Duration::ZERO);
+    run(Policy::ALL[0], &short, &Loads(vec![load]), &mut |_| {}).map(drop)
 }
 
 /// Runs one policy under every load; `watch` is told the name of each load that begins.
