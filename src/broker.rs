@@ -25,7 +25,7 @@ const LISTED_MAX: usize = 8;
 /// Whoever builds a bus [`register`](Self::register)s it; others [`subscribe`](Self::subscribe), [`tap`](Self::tap) it, or ask for a
 /// [`producer`](Self::producer), knowing no more than the name and the type of the events. There may be any number of brokers; none is global.
 ///
-/// **It keeps no bus open and none alive.** A topic ends as its bus does: when the last producer is dropped, or it is closed or halted, or
+/// **It keeps no bus open and none alive**, nor its journal. A topic ends as its bus does: when the last producer is dropped, or it is closed or halted, or
 /// nobody is left to read it (and [`OnUnread`](crate::OnUnread) does not say otherwise). From then on each verb answers [`TopicEnded`](ErrorKind::TopicEnded), and the name may be registered again. What
 /// a broker hands out is an end like any other: *a producer that somebody keeps, keeps the bus open*. Of a topic that has ended a broker keeps the
 /// name and no event, some kilobytes at most, until it is registered anew or [unregistered](Self::unregister).

@@ -45,7 +45,10 @@
 //! | a stage with state, and hooks for start, stop and the end of a batch | [`.attach(..)`](StageBuilder::attach) a [`Handler`] |
 //! | several threads for one stage, by need; by key, in order for each key | [`.share(..)`](StageBuilder::share); [`.share_by(..)`](StageBuilder::share_by) |
 //! | a stage on a thread of mine; on several; as a task | [`.consumer()`](StageBuilder::consumer); [`.workers()`](StageBuilder::workers); [`.async_consumer()`](StageBuilder::async_consumer) |
-//! | a stage as a `Stream` of copies | [`AsyncConsumer`]`::into_stream`, with the feature `stream` |
+//! | a stage as a `Stream` of copies; a tap | [`AsyncConsumer`]`::into_stream`, [`Tap`]`::into_stream`, with the feature `stream` |
+//! | a reader that joins while the bus runs | [`Bus::subscribe`] |
+//! | a reader of copies that may lag, and misses events, is thrown out, or reads on in the journal; while the bus runs; from a sequence on | [`.tap(OnLag)`](StageBuilder::tap); [`Bus::tap`]; [`Bus::tap_from`] |
+//! | producers that go on when nobody reads | [`OnUnread::Continue`], as [`BusConfig::on_unread`] |
 //! | events taken out of the ring, owned | an [`Exclusive`] end: [`Batch::drain`] |
 //! | publish and wait for room; do not wait; drop what finds none; wait so long; in a task | [`publish`](Producer::publish); [`try_publish`](Producer::try_publish); [`publish_or_drop`](Producer::publish_or_drop); [`publish_deadline`](Producer::publish_deadline); [`publish_async`](Producer::publish_async) |
 //! | publish without moving the event | [`publish_with`](Producer::publish_with), [`claim`](Producer::claim) |

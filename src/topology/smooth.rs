@@ -15,7 +15,7 @@ impl<T: Send + 'static> StageBuilder<'_, T> {
     /// The stage takes as many events at a time as there are tokens for; with none it waits as its [`wait`](Self::wait) says until some are due,
     /// where the rate is above 4,000 a second for a quarter of a millisecond's worth. So every millisecond gets its share, and every second
     /// its rate, as far as [`burst_max`](Smoothing::burst_max) allows. Meanwhile events gather in the ring, and producers wait when it is full:
-    /// [`capacity`](crate::BusConfig::capacity) is the longest burst that it absorbs. Only sequences count, what a
+    /// it absorbs at least [`capacity`](crate::BusConfig::capacity) events of a burst. Only sequences count, what a
     /// producer abandoned included; how long the handler takes does not. Members of a group keep the rate together, a keyed member that was
     /// behind the others excepted: what they have passed it may pass as fast as it can.
     ///
