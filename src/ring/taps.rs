@@ -14,9 +14,10 @@
 //! tap read happens before the cleared bit is seen (CURSOR), as with any reader.
 //!
 //! **How far.** To what the claim needs and a quarter of the ring more, so that a tap which lags is moved once in a quarter of a lap; never past
-//! the claim position that the producer has read: no cursor exceeds it. Only if every stage leaves the room: where a stage is in the
-//! way too the producer waits for that one, and taps keep what they have. Everything that a moved tap's slots held a lap ago was published
-//! then: stages have passed what the claim needs, and the tap is moved less than a lap further.
+//! the claim position that the producer has read: no cursor exceeds it. The quarter only where every stage is ahead by it: a tap that comes
+//! after the slowest one is not lagging, and would be moved past what it has yet to get. Only if every stage leaves the room: where a stage
+//! is in the way too the producer waits for that one, and taps keep what they have. Everything that a moved tap's slots held a lap ago
+//! was published then: stages have passed what the claim needs, and the tap is moved less than a lap further.
 //!
 //! **A tap that reads a journal** is not moved but *detached*: the exchange sets the retired bit, so that producers pass over the word from
 //! then on, and the tap finds it. Only the tap changes a retired word: it joins again by swapping a position in, then as every reader does. All
@@ -98,7 +99,9 @@ impl Core {
         if stages.cursor.is_none() && !self.goes_on_unread() {
             return Err(Refused::Full { behind: None }); // the ring is closed
         }
-        let to = (need + self.capacity() / 4).min(head);
+        let quarter = self.capacity() / 4;
+        let spare = stages.position - need >= quarter;
+        let to = (need + if spare { quarter } else { 0 }).min(head);
         debug_assert!(need <= to && to <= POSITION);
         for (index, entry) in self.table.used().iter().enumerate() {
             give_way(index, entry, need, to)?;
