@@ -292,6 +292,14 @@ impl<T> Tap<T> {
         Ok((SequenceRange::new(range.start..next), 0))
     }
 
+    /// A tap that has read everything is in nobody's way, whatever its clock says.
+    fn note_empty(&self) {
+        let patience = &self.reader.entry().patience;
+        if matches!(self.on_lag, OnLag::Evict { .. }) && patience.since() != 0 {
+            patience.stop();
+        }
+    }
+
     /// A tap that makes its way has its patience measured anew.
     fn note_progress(&mut self, start: i64) {
         let next = self.sequence(self.expected);
@@ -329,6 +337,7 @@ impl<T: Clone + Sync> Tap<T> {
             }
             let found = self.look_now();
             if matches!(found, Err(Stop::Empty(_))) {
+                self.note_empty();
                 return Err(TryReadError::Empty);
             }
             if let Some((range, skipped)) = self.settle(found).map_err(TryReadError::Ended)? {
@@ -391,6 +400,7 @@ impl<T: Clone + Sync> Tap<T> {
             };
             let found = match found {
                 Err(Stop::Empty(_)) => {
+                    self.note_empty();
                     let Self {
                         reader,
                         waiter,
@@ -430,6 +440,7 @@ impl<T: Clone + Sync> Tap<T> {
             let counters = &reader.entry().cursor.counters;
             let look = || Self::look(reader, replaying, *expected);
             let Poll::Ready(found) = reader.poll(waiter, context, counters, look) else {
+                self.note_empty();
                 return Poll::Pending;
             };
             if let Some(read) = self.settle(found).transpose() {
