@@ -186,3 +186,54 @@ fn one_that_finds_nothing_left_to_read_has_its_time_begin_anew() {
         });
     }
 }
+
+#[test]
+fn a_claim_that_one_tap_refuses_moves_no_other() {
+    limited(|| {
+        let mut topology = Topology::<_, Single>::single(config(4), || 0_u64).expect("valid");
+        let (_, mut work) = topology.stage("work").consumer();
+        let mut skips = topology.stage("skips").tap(OnLag::Skip);
+        let at_once = OnLag::Evict {
+            after: Duration::ZERO,
+        };
+        let evicted = topology.stage("evicted").tap(at_once);
+        let after = Duration::from_secs(3600);
+        let mut held = topology.stage("held").tap(OnLag::Evict { after });
+        let (_bus, mut producer) = topology.start().expect("it is open");
+        producer.publish_batch([0, 1, 2, 3]).expect("it is open");
+        drop(work.try_read().expect("it is open"));
+        assert_eq!(producer.try_publish(4), Err(TryPublishError::Full(4)));
+        assert_eq!((skips.skipped(), evicted.is_ended()), (0, false));
+        assert_eq!(held.try_read().expect("it is open").len(), 4);
+        producer.try_publish(4).expect("there is room");
+        assert_eq!((skips.skipped(), evicted.is_ended()), (2, true));
+        assert_eq!(skips.try_read().expect("it is open").len(), 3);
+    });
+}
+
+#[test]
+fn the_times_of_several_run_at_once() {
+    limited(|| {
+        let after = Duration::from_millis(30);
+        let mut topology = Topology::<_, Single>::single(config(4), || 0_u64).expect("valid");
+        let (_, mut work) = topology.stage("work").consumer();
+        // the longest first, in the midst, last
+        let times = [2, 1, 3, 1, 2];
+        let taps: Vec<_> = (0..)
+            .zip(times)
+            .map(|(number, times)| {
+                let stage = topology.stage(format!("tap {number}"));
+                stage.tap(OnLag::Evict {
+                    after: after * times,
+                })
+            })
+            .collect();
+        let (_bus, mut producer) = topology.start().expect("it is open");
+        producer.publish_batch([0, 1, 2, 3]).expect("it is open");
+        drop(work.try_read().expect("it is open"));
+        assert_eq!(producer.try_publish(4), Err(TryPublishError::Full(4)));
+        thread::sleep(after * 3);
+        producer.try_publish(4).expect("all times are up");
+        assert!(taps.iter().all(Tap::is_ended));
+    });
+}
