@@ -7,7 +7,7 @@ use common::journal::Scratch;
 use common::{limited, until, waiting};
 use ringway::{
     Bus, Codec, Ended, Journal, JournalConfig, JournalReader, OnJournalError, OnLag, Plain,
-    Producer, Sequence, Single, StageError, SyncPolicy, Tap, Topology, Wait,
+    Producer, Retention, Sequence, Single, StageError, SyncPolicy, Tap, Topology, Wait,
 };
 use std::fs;
 use std::path::PathBuf;
@@ -186,5 +186,92 @@ fn what_was_read_before_an_error_is_handed_out_first() {
             producer.publish(number).unwrap(); // the bus goes on
         }
         assert!(ended.to_string().contains("nor this one"), "{ended}");
+        assert_eq!((tap.stats().position, tap.stats().events), (UNREAD, UNREAD));
+    });
+}
+
+#[test]
+fn one_that_reads_the_ring_has_not_ended_because_the_journal_has() {
+    limited(|| {
+        let scratch = Scratch::new("replay-failed");
+        let mut topology =
+            Topology::<_, Single>::single(waiting(64, Wait::Adaptive), || 0).expect("it is valid");
+        topology.stage("journal").journal(picky(&scratch));
+        topology.stage("other").handle(|_, _| {});
+        let mut tap = topology.stage("tap").tap(OnLag::Replay);
+        let (bus, mut producer) = topology.start().expect("it is right");
+        producer.publish(UNWRITTEN).unwrap();
+        until(|| bus.stats().stages[0].ended);
+        assert_eq!(tap.read().unwrap().into_vec(), [UNWRITTEN]);
+        assert!(!tap.is_ended());
+        producer.publish(7).unwrap();
+        assert!(!tap.is_ended());
+        assert_eq!(tap.try_read().unwrap().into_vec(), [7]);
+        // what it lags now no journal has
+        for number in 0..100 {
+            producer.publish(number).unwrap();
+        }
+        assert!(tap.is_ended());
+        let ended = Ended::Upstream {
+            stage: "journal".into(),
+        };
+        assert_eq!(tap.read().unwrap_err(), ended);
+    });
+}
+
+#[test]
+fn its_statistics_do_not_go_back_when_it_ends_in_the_journal() {
+    limited(|| {
+        let scratch = Scratch::new("replay-stats");
+        let (bus, mut producer, tap) = replaying(plain(&scratch, config()), 4);
+        drop(tap);
+        for number in 0..100 {
+            producer.publish(number).unwrap();
+        }
+        let mut late = bus.tap_from("late", Sequence::new(10)).unwrap();
+        drop(producer);
+        bus.shutdown().unwrap();
+        let mut copied = 0;
+        while let Ok(batch) = late.read() {
+            copied += batch.len();
+        }
+        let stats = late.stats();
+        assert_eq!((copied, stats.position, stats.lag), (90, 100, 0));
+        assert_eq!((stats.skipped, stats.ended, late.skipped()), (0, true, 0));
+        assert_eq!(late.lag(), 0);
+    });
+}
+
+#[test]
+fn one_that_has_ended_keeps_no_segment_though_its_handle_lives() {
+    limited(|| {
+        let scratch = Scratch::new("replay-kept");
+        let retention = Retention {
+            bytes_max: Some(SEGMENT_BYTES),
+            ..Retention::default()
+        };
+        let journal = JournalConfig {
+            retention,
+            ..config()
+        };
+        let mut topology =
+            Topology::<_, Single>::single(waiting(64, Wait::Adaptive), || 0).expect("it is valid");
+        topology.stage("journal").journal(plain(&scratch, journal));
+        let (stage, first) = topology.stage("first").consumer();
+        let mut tap = topology.stage("tap").after([stage]).tap(OnLag::Replay);
+        let (bus, mut producer) = topology.start().expect("it is right");
+        drop(first);
+        let ended = Ended::Upstream {
+            stage: "first".into(),
+        };
+        assert_eq!(tap.read().unwrap_err(), ended);
+        for number in 0..20_000 {
+            producer.publish(number).unwrap();
+        }
+        drop(producer);
+        bus.shutdown().unwrap();
+        let reader = JournalReader::open(scratch.path(), Plain::<u64>::new()).unwrap();
+        assert!(reader.first().unwrap() > Sequence::new(0));
+        assert!(tap.is_ended());
     });
 }

@@ -530,6 +530,34 @@ fn abandoned_sequences_are_no_events() {
 }
 
 #[test]
+fn what_a_tap_is_moved_over_after_its_last_read_is_counted_at_its_end() {
+    limited(|| {
+        for reads in [true, false] {
+            let mut topology = Topology::single(config(4), || 0_u64).expect("it is open");
+            let (_, mut work) = topology.stage("work").consumer();
+            let mut tap = topology.stage("tap").tap(OnLag::Skip);
+            let (bus, mut producer) = topology.start().expect("it is open");
+            producer.publish_batch([0, 1, 2, 3]).expect("it is open");
+            drop(work.try_read().expect("it is open"));
+            drop(producer.claim(4).expect("it is open")); // has moved the tap, and publishes nothing
+            drop(producer);
+            assert_eq!((tap.skipped(), tap.stats().skipped), (4, 0));
+            if reads {
+                assert_eq!(tap.read().unwrap_err(), Ended::Drained);
+                assert_eq!((tap.skipped(), tap.lag()), (4, 0));
+            }
+            drop(tap);
+            let stats = &bus.stats().taps[0];
+            assert_eq!(
+                (stats.position, stats.skipped, stats.ended),
+                (4, 4, true),
+                "{reads}"
+            );
+        }
+    });
+}
+
+#[test]
 fn it_needs_no_more_than_it_says() {
     fn sends<T: Send>() {}
     sends::<Tap<Arc<u64>>>();

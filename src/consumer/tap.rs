@@ -175,7 +175,8 @@ impl<T> Tap<T> {
         (position - self.position()).max(0) as u64
     }
 
-    /// How many sequences it has been moved over, all in all: what the batches said, and what the next one will say.
+    /// How many sequences it has been moved over, all in all: what the batches said, and what the next one will say. What it is moved over after
+    /// its last read counts too, though no batch tells it.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         let counted = self.reader.entry().cursor.counters.skipped.get();
@@ -185,12 +186,15 @@ impl<T> Tap<T> {
     /// Whether nothing will come any more, and everything was read.
     #[must_use]
     pub fn is_ended(&self) -> bool {
+        if self.ended.is_some() {
+            return true;
+        }
         let word = self.reader.entry().cursor.load();
-        let is_over = || match &self.replaying {
+        let reads_ring = !word.is_retired() && word.position() as i64 == self.expected;
+        match self.replaying.as_ref().filter(|_| !reads_ring) {
             Some(replaying) => replaying.has_ended(&self.reader, self.expected),
             None => word.is_retired() || self.reader.has_ended(word.position()),
-        };
-        self.ended.is_some() || is_over()
+        }
     }
 
     /// What is next: where its cursor stands, unless it reads in the journal.
@@ -241,7 +245,7 @@ impl<T> Tap<T> {
         self.end(ended)
     }
 
-    /// Nothing will come any more: it need hold nobody back.
+    /// Nothing will come any more: it need hold nobody back, nor keep what a journal has.
     #[cold]
     fn end(&mut self, ended: Ended) -> Ended {
         self.retire();
@@ -258,8 +262,14 @@ impl<T> Tap<T> {
         self.end(Ended::Evicted { lag, after })
     }
 
-    fn retire(&self) {
-        self.reader.retire_tap();
+    /// What it was moved over after its last read no batch will tell: it is counted here. One that replays is never moved.
+    fn retire(&mut self) {
+        let at = self.reader.retire_tap(self.expected) as i64;
+        if self.replaying.take().is_none() {
+            let counters = &self.reader.entry().cursor.counters;
+            counters.skipped.add((at - self.expected) as u64);
+        }
+        self.expected = at;
     }
 
     /// It reads the ring from now on, as far as that is.
