@@ -336,7 +336,8 @@ impl<T: Clone + Sync> Tap<T> {
     /// Copies what is there, at most 64 events; never waits.
     ///
     /// # Errors
-    /// [`TryReadError`].
+    /// [`TryReadError`]. Behind many producers it may answer `Empty` with events there when its thread was stopped in this very call while
+    /// the ring came round 64 times or more; the next call finds them.
     ///
     /// # Panics
     /// When a `clone` does.
