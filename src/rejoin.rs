@@ -24,8 +24,8 @@ pub(crate) struct Recorded<T> {
     pinned: u64,
     /// While the tap reads here.
     tail: Option<Tail<T>>,
-    /// A record that was read and may not be given out yet.
-    held: Option<Record<T>>,
+    /// What was read, or found, and is told later: a record beyond what may be given out yet, or an error behind what was.
+    held: Option<Result<Record<T>, Error>>,
 }
 
 impl<T: 'static> Recorded<T> {
@@ -41,13 +41,25 @@ impl<T: 'static> Recorded<T> {
     }
 }
 
-/// The next record of a journal in which everything is written that matters.
-fn next_of<T: 'static>(tail: &mut Tail<T>) -> Result<Option<Record<T>>, Error> {
-    match tail.try_next()? {
-        // that was said of the file as it was when it was last looked at, perhaps
-        None => tail.try_next(),
-        found => Ok(found),
+/// The next record of a journal in which everything below `end` is written; `None`: that has no event any more.
+///
+/// A tail says of records that are damaged, or gone, what it says of those that are yet to be written: that there is nothing. How far it has
+/// come tells the one from the other.
+fn next_of<T: 'static>(tail: &mut Tail<T>, end: u64) -> Result<Option<Record<T>>, Error> {
+    // the first answer is of the file as it was when it was last looked at, perhaps
+    for _ in 0..2 {
+        if let Some(record) = tail.try_next()? {
+            return Ok(Some(record));
+        }
+        if tail.reached() >= end {
+            return Ok(None);
+        }
     }
+    let text = format!(
+        "sequence {} was written, and the journal does not have it: its files are damaged, or gone",
+        tail.reached()
+    );
+    Err(Error::new(ErrorKind::JournalCorrupt, text))
 }
 
 impl<T: Send + 'static> Past<T> for Recorded<T> {
@@ -57,17 +69,23 @@ impl<T: Send + 'static> Past<T> for Recorded<T> {
         let (tail, mut held) = (self.tail.take(), self.held.take());
         let mut tail = tail.unwrap_or_else(|| self.archive.tail(next));
         while events.len() < most && next < range.end {
-            let record = match held.take() {
-                None => next_of(&mut tail)?,
-                held => held,
+            let found = match held.take() {
+                None => next_of(&mut tail, range.end),
+                Some(held) => held.map(Some),
             };
-            match record {
-                Some(record) if record.sequence.get() < range.end => {
+            match found {
+                Ok(Some(record)) if record.sequence.get() < range.end => {
                     next = record.sequence.get() + 1;
                     events.push(record.event);
                 }
                 // what is left was abandoned
-                later => (next, held) = (range.end, later),
+                Ok(later) => (next, held) = (range.end, later.map(Ok)),
+                Err(error) if next == range.start => return Err(error),
+                // what was read comes first
+                Err(error) => {
+                    held = Some(Err(error));
+                    break;
+                }
             }
         }
         (self.tail, self.held) = (Some(tail), held);

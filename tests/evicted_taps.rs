@@ -2,12 +2,13 @@
 
 mod common;
 
-use common::executor::block_on;
-use common::{config, limited, waiting};
+use common::executor::{bell, block_on, poll_once};
+use common::{config, limited, soon, waiting};
 use ringway::{
     Bus, Ended, OnLag, Producer, PublishDeadlineError, Single, Tap, Topology, TryPublishError,
     TryReadError, Wait,
 };
+use std::pin::pin;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -150,5 +151,89 @@ fn one_whose_time_is_nothing_is_evicted_at_once() {
         producer.publish_batch([0, 1]).expect("it is open");
         producer.publish(2).expect("it is open");
         assert!(matches!(tap.read(), Err(Ended::Evicted { lag: 3, .. })));
+    });
+}
+
+#[test]
+fn one_that_finds_nothing_left_to_read_has_its_time_begin_anew() {
+    let looks: [fn(&mut Tap<u64>); 3] = [
+        |tap| assert_eq!(tap.try_read().unwrap_err(), TryReadError::Empty),
+        |tap| assert!(tap.read_deadline(soon()).is_err()),
+        |tap| {
+            let (_rung, waker) = bell();
+            assert!(poll_once(pin!(tap.read_async()), &waker).is_pending());
+        },
+    ];
+    for look in looks {
+        limited(move || {
+            let after = Duration::from_millis(50);
+            let mut topology = Topology::<_, Single>::single(config(64), || 0_u64).expect("valid");
+            let (_, mut work) = topology.stage("work").consumer();
+            let mut tap = topology.stage("tap").tap(OnLag::Evict { after });
+            let (_bus, mut producer) = topology.start().expect("it is open");
+            producer.publish(1).expect("it is open");
+            drop(work.try_read().expect("it is open"));
+            assert!(producer.try_claim(64).is_err(), "the clock starts");
+            drop(tap.try_read().expect("it is open"));
+            look(&mut tap);
+            thread::sleep(after * 2); // it holds nobody back
+            producer.publish(2).expect("it is open");
+            drop(work.try_read().expect("it is open"));
+            assert!(producer.try_claim(64).is_err(), "nobody has waited yet");
+            assert!(!tap.is_ended());
+            thread::sleep(after * 2);
+            assert!(producer.try_claim(64).is_ok() && tap.is_ended());
+        });
+    }
+}
+
+#[test]
+fn a_claim_that_one_tap_refuses_moves_no_other() {
+    limited(|| {
+        let mut topology = Topology::<_, Single>::single(config(4), || 0_u64).expect("valid");
+        let (_, mut work) = topology.stage("work").consumer();
+        let mut skips = topology.stage("skips").tap(OnLag::Skip);
+        let at_once = OnLag::Evict {
+            after: Duration::ZERO,
+        };
+        let evicted = topology.stage("evicted").tap(at_once);
+        let after = Duration::from_secs(3600);
+        let mut held = topology.stage("held").tap(OnLag::Evict { after });
+        let (_bus, mut producer) = topology.start().expect("it is open");
+        producer.publish_batch([0, 1, 2, 3]).expect("it is open");
+        drop(work.try_read().expect("it is open"));
+        assert_eq!(producer.try_publish(4), Err(TryPublishError::Full(4)));
+        assert_eq!((skips.skipped(), evicted.is_ended()), (0, false));
+        assert_eq!(held.try_read().expect("it is open").len(), 4);
+        producer.try_publish(4).expect("there is room");
+        assert_eq!((skips.skipped(), evicted.is_ended()), (2, true));
+        assert_eq!(skips.try_read().expect("it is open").len(), 3);
+    });
+}
+
+#[test]
+fn the_times_of_several_run_at_once() {
+    limited(|| {
+        let after = Duration::from_millis(30);
+        let mut topology = Topology::<_, Single>::single(config(4), || 0_u64).expect("valid");
+        let (_, mut work) = topology.stage("work").consumer();
+        // the longest first, in the midst, last
+        let times = [2, 1, 3, 1, 2];
+        let taps: Vec<_> = (0..)
+            .zip(times)
+            .map(|(number, times)| {
+                let stage = topology.stage(format!("tap {number}"));
+                stage.tap(OnLag::Evict {
+                    after: after * times,
+                })
+            })
+            .collect();
+        let (_bus, mut producer) = topology.start().expect("it is open");
+        producer.publish_batch([0, 1, 2, 3]).expect("it is open");
+        drop(work.try_read().expect("it is open"));
+        assert_eq!(producer.try_publish(4), Err(TryPublishError::Full(4)));
+        thread::sleep(after * 3);
+        producer.try_publish(4).expect("all times are up");
+        assert!(taps.iter().all(Tap::is_ended));
     });
 }

@@ -233,34 +233,6 @@ fn what_it_has_yet_to_read_is_not_removed() {
 }
 
 #[test]
-fn a_journal_that_is_damaged_is_told() {
-    limited(|| {
-        let scratch = Scratch::new("replay-damage");
-        let (_bus, mut producer, mut tap) = single(&scratch, 8);
-        for number in 0..5_000 {
-            producer.publish(number).unwrap();
-        }
-        let mut files: Vec<_> = std::fs::read_dir(scratch.path())
-            .unwrap()
-            .map(|file| file.unwrap().path())
-            .filter(|path| path.metadata().unwrap().len() >= SEGMENT_BYTES)
-            .collect();
-        files.sort();
-        let mut bytes = std::fs::read(&files[1]).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(&files[1], bytes).unwrap();
-        let (all, _, ended) = read_all(&mut tap, 0, || {});
-        assert!(!all.is_empty() && all.len() < 5_000);
-        assert!(matches!(ended, Ended::Unreadable { .. }), "{ended}");
-        assert_eq!(tap.read().unwrap_err(), ended);
-        for number in 0..100 {
-            producer.publish(number).unwrap();
-        }
-    });
-}
-
-#[test]
 fn a_tap_that_replays_needs_a_journal_of_what_was_edited() {
     let scratch = Scratch::new("replay-misplaced");
     let begin = || Topology::<u64, Single>::single(BusConfig::default(), || 0).unwrap();

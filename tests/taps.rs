@@ -116,6 +116,38 @@ fn a_tap_that_lags_is_moved_by_what_is_needed_and_a_quarter_of_the_ring() {
 }
 
 #[test]
+fn one_behind_the_slowest_stage_is_moved_no_further_than_that_stage_leaves_room() {
+    limited(|| {
+        let mut topology = Topology::single(config(8), || 0_u64).expect("it is open");
+        let (slow, mut work) = topology.stage("slow").batch_max(1).consumer();
+        let mut tap = topology.stage("tap").after([slow]).tap(OnLag::Skip);
+        let (_bus, mut producer) = topology.start().expect("it is open");
+        producer
+            .publish_batch((0..8).collect::<Vec<_>>())
+            .expect("it is open");
+        for number in 8..16 {
+            drop(work.try_read().expect("it is open"));
+            producer.try_publish(number).expect("there is room");
+            let moved = number - 7; // a quarter further, and it would never see an event
+            assert_eq!((tap.skipped(), tap.lag()), (moved, 8));
+            assert_eq!(tap.try_read().unwrap_err(), TryReadError::Empty);
+        }
+        drop(work.try_read().expect("it is open"));
+        let batch = tap.try_read().expect("it is open");
+        assert_eq!(content(&batch), (8..9, 8, vec![8]), "in time");
+        drop(batch);
+        // once the stage is ahead the tap is what lags
+        while work.try_read().is_ok() {}
+        producer
+            .publish_batch([16, 17])
+            .expect("the stage leaves room");
+        assert_eq!((tap.skipped(), tap.lag()), (11, 6));
+        let batch = tap.try_read().expect("it is open");
+        assert_eq!(content(&batch), (12..16, 3, (12..16).collect()));
+    });
+}
+
+#[test]
 fn a_claim_that_a_stage_refuses_moves_no_tap() {
     limited(|| {
         let mut topology = Topology::single(waiting(4, Wait::Yield), || 0_u64).expect("it is open");
@@ -494,6 +526,34 @@ fn abandoned_sequences_are_no_events() {
             (6..9, 2, vec![9]),
             "abandoned ones count as skipped too"
         );
+    });
+}
+
+#[test]
+fn what_a_tap_is_moved_over_after_its_last_read_is_counted_at_its_end() {
+    limited(|| {
+        for reads in [true, false] {
+            let mut topology = Topology::single(config(4), || 0_u64).expect("it is open");
+            let (_, mut work) = topology.stage("work").consumer();
+            let mut tap = topology.stage("tap").tap(OnLag::Skip);
+            let (bus, mut producer) = topology.start().expect("it is open");
+            producer.publish_batch([0, 1, 2, 3]).expect("it is open");
+            drop(work.try_read().expect("it is open"));
+            drop(producer.claim(4).expect("it is open")); // has moved the tap, and publishes nothing
+            drop(producer);
+            assert_eq!((tap.skipped(), tap.stats().skipped), (4, 0));
+            if reads {
+                assert_eq!(tap.read().unwrap_err(), Ended::Drained);
+                assert_eq!((tap.skipped(), tap.lag()), (4, 0));
+            }
+            drop(tap);
+            let stats = &bus.stats().taps[0];
+            assert_eq!(
+                (stats.position, stats.skipped, stats.ended),
+                (4, 4, true),
+                "{reads}"
+            );
+        }
     });
 }
 

@@ -105,7 +105,8 @@ pub enum OnLag {
     /// Producers wait for it, as for a stage, but no longer than this; then it ends with [`Ended::Evicted`](crate::Ended::Evicted).
     Evict {
         /// How long. It counts from when a producer first finds no room because of the tap, and anew once the tap has read a quarter of the
-        /// ring since. So a tap that is slow, but reads a quarter of the ring in this time, stays. 0: producers do not wait at all.
+        /// ring since, or finds nothing left to read. So a tap that is slow, but reads a quarter of the ring in this time, stays, and so does one that
+        /// reads everything as it comes. 0: producers do not wait at all.
         after: Duration,
     },
     /// It misses nothing: it reads on in the bus's journal until it has caught up, then in the ring again. Producers do not wait.

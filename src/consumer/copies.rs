@@ -15,7 +15,7 @@ pub struct TapBatch<'t, T> {
 
 impl<T> TapBatch<'_, T> {
     /// How many sequences between the batch before and this one the tap was moved over, because it lagged; those that producers abandoned
-    /// count too.
+    /// count too. What comes after the last batch is in none: [`Tap::skipped`](crate::Tap::skipped) has it.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.skipped

@@ -253,12 +253,15 @@ impl<T> Reader<T> {
         }
     }
 
-    /// The same of a tap, which no ring counts among its readers: producers go on without it.
-    pub(crate) fn retire_tap(&self) {
+    /// The same of a tap, which no ring counts among its readers: producers go on without it. It has read everything below `next`, perhaps in
+    /// a journal: then its cursor is behind, or where it has joined again. Where the cursor stands now.
+    pub(crate) fn retire_tap(&self, next: i64) -> u64 {
         let cursor = &self.entry().cursor;
-        cursor.retire_at(cursor.load().position()); // whatever producers have done meanwhile, it is over
+        let at = (cursor.load().position()).max(u64::try_from(next).unwrap_or(0));
+        cursor.retire_at(at); // whatever producers have done meanwhile, it is over
         let signal = self.station.signal();
         self.station.signals.notify_early(signal, &cursor.counters);
+        at
     }
 }
 

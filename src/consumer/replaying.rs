@@ -11,7 +11,8 @@ const MOST: u64 = 1 << 40;
 /// What was published, as a journal has it: implemented where journals and rings meet.
 pub(crate) trait Past<T>: Send {
     /// Appends events to `events`, until there are `most`, or all of these sequences, which are written, were looked at. One above
-    /// the last of those; what is between them and was appended has no event. When it fails, or panics, the next call begins anew.
+    /// the last of those; what is between them and was appended has no event. It fails
+    /// only before it has appended anything; when it does, or panics, the next call begins anew.
     fn read(&mut self, range: Range<u64>, most: usize, events: &mut Vec<T>) -> Result<u64, Error>;
 
     /// Nothing below is read any more; `leaves`: nor is anything else for a while.

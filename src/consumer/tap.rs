@@ -175,7 +175,8 @@ impl<T> Tap<T> {
         (position - self.position()).max(0) as u64
     }
 
-    /// How many sequences it has been moved over, all in all: what the batches said, and what the next one will say.
+    /// How many sequences it has been moved over, all in all: what the batches said, and what the next one will say. What it is moved over after
+    /// its last read counts too, though no batch tells it.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         let counted = self.reader.entry().cursor.counters.skipped.get();
@@ -185,12 +186,15 @@ impl<T> Tap<T> {
     /// Whether nothing will come any more, and everything was read.
     #[must_use]
     pub fn is_ended(&self) -> bool {
+        if self.ended.is_some() {
+            return true;
+        }
         let word = self.reader.entry().cursor.load();
-        let is_over = || match &self.replaying {
+        let reads_ring = !word.is_retired() && word.position() as i64 == self.expected;
+        match self.replaying.as_ref().filter(|_| !reads_ring) {
             Some(replaying) => replaying.has_ended(&self.reader, self.expected),
             None => word.is_retired() || self.reader.has_ended(word.position()),
-        };
-        self.ended.is_some() || is_over()
+        }
     }
 
     /// What is next: where its cursor stands, unless it reads in the journal.
@@ -241,7 +245,7 @@ impl<T> Tap<T> {
         self.end(ended)
     }
 
-    /// Nothing will come any more: it need hold nobody back.
+    /// Nothing will come any more: it need hold nobody back, nor keep what a journal has.
     #[cold]
     fn end(&mut self, ended: Ended) -> Ended {
         self.retire();
@@ -258,8 +262,14 @@ impl<T> Tap<T> {
         self.end(Ended::Evicted { lag, after })
     }
 
-    fn retire(&self) {
-        self.reader.retire_tap();
+    /// What it was moved over after its last read no batch will tell: it is counted here. One that replays is never moved.
+    fn retire(&mut self) {
+        let at = self.reader.retire_tap(self.expected) as i64;
+        if self.replaying.take().is_none() {
+            let counters = &self.reader.entry().cursor.counters;
+            counters.skipped.add((at - self.expected) as u64);
+        }
+        self.expected = at;
     }
 
     /// It reads the ring from now on, as far as that is.
@@ -292,6 +302,14 @@ impl<T> Tap<T> {
         Ok((SequenceRange::new(range.start..next), 0))
     }
 
+    /// A tap that has read everything is in nobody's way, whatever its clock says.
+    fn note_empty(&self) {
+        let patience = &self.reader.entry().patience;
+        if matches!(self.on_lag, OnLag::Evict { .. }) && patience.since() != 0 {
+            patience.stop();
+        }
+    }
+
     /// A tap that makes its way has its patience measured anew.
     fn note_progress(&mut self, start: i64) {
         let next = self.sequence(self.expected);
@@ -318,7 +336,8 @@ impl<T: Clone + Sync> Tap<T> {
     /// Copies what is there, at most 64 events; never waits.
     ///
     /// # Errors
-    /// [`TryReadError`].
+    /// [`TryReadError`]. Behind many producers it may answer `Empty` with events there when its thread was stopped in this very call while
+    /// the ring came round 64 times or more; the next call finds them.
     ///
     /// # Panics
     /// When a `clone` does.
@@ -329,6 +348,7 @@ impl<T: Clone + Sync> Tap<T> {
             }
             let found = self.look_now();
             if matches!(found, Err(Stop::Empty(_))) {
+                self.note_empty();
                 return Err(TryReadError::Empty);
             }
             if let Some((range, skipped)) = self.settle(found).map_err(TryReadError::Ended)? {
@@ -391,6 +411,7 @@ impl<T: Clone + Sync> Tap<T> {
             };
             let found = match found {
                 Err(Stop::Empty(_)) => {
+                    self.note_empty();
                     let Self {
                         reader,
                         waiter,
@@ -430,6 +451,7 @@ impl<T: Clone + Sync> Tap<T> {
             let counters = &reader.entry().cursor.counters;
             let look = || Self::look(reader, replaying, *expected);
             let Poll::Ready(found) = reader.poll(waiter, context, counters, look) else {
+                self.note_empty();
                 return Poll::Pending;
             };
             if let Some(read) = self.settle(found).transpose() {

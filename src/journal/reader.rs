@@ -235,6 +235,15 @@ impl<T: 'static> Tail<T> {
         }
     }
 
+    /// Every sequence below was given out, or has no event: what is not there above is not written, or lost.
+    pub(crate) fn reached(&self) -> u64 {
+        match &self.records {
+            None => self.from,
+            Some(records) if records.left > 0 => records.sequence,
+            Some(records) => records.frames.expected().max(self.from),
+        }
+    }
+
     /// How many sequences had no event, up to here.
     #[must_use]
     pub fn skipped(&self) -> u64 {

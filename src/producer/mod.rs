@@ -437,7 +437,8 @@ impl<T, K: ProducerKind> Producer<T, K> {
     /// It never answers `WouldDeadlock`: a handler of this bus that blocks on it while the ring is full waits for itself.
     ///
     /// On a bus whose producers never park ([`BusySpin`](Wait::BusySpin), [`Yield`](Wait::Yield), [`Backoff`](Wait::Backoff)) nobody
-    /// looks for sleepers, so the task asks to be polled again at once.
+    /// looks for sleepers, so the task asks to be polled again at once. So it does everywhere while a tap that is
+    /// [evicted](crate::OnLag::Evict) has time left and keeps the ring full: nobody wakes a task at a time.
     ///
     /// # Errors
     /// The future's output: [`PublishError::Closed`] with the event.

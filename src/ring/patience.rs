@@ -1,7 +1,8 @@
 //! How long a tap that is evicted may hold producers back.
 //!
 //! The clock starts when a producer first finds no room because of the tap. It is stopped by the tap itself, once it has gone on by a quarter of
-//! the ring since it saw it run; so one that is behind, but takes that much in its time, is never evicted. One word, written by an exchange
+//! the ring since it saw it run, or finds that it has read everything; so one that is behind, but takes that much in its time, is never evicted,
+//! nor is one that takes whatever comes as it comes, be that little. One word, written by an exchange
 //! from 0 on the one side and back to 0 on the other: it orders nothing, and whoever reads an old value only waits a little longer.
 
 use crate::sync::{AtomicU64, Ordering};
@@ -70,7 +71,7 @@ impl Patience {
         self.since.load(Ordering::Relaxed)
     }
 
-    /// For the tap, which has gone on: it begins anew.
+    /// For the tap, which has gone on, or has read everything: it begins anew.
     pub(crate) fn stop(&self) {
         // relaxed: as above
         self.since.swap(0, Ordering::Relaxed);

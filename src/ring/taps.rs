@@ -14,9 +14,14 @@
 //! tap read happens before the cleared bit is seen (CURSOR), as with any reader.
 //!
 //! **How far.** To what the claim needs and a quarter of the ring more, so that a tap which lags is moved once in a quarter of a lap; never past
-//! the claim position that the producer has read: no cursor exceeds it. Only if every stage leaves the room: where a stage is in the
-//! way too the producer waits for that one, and taps keep what they have. Everything that a moved tap's slots held a lap ago was published
-//! then: stages have passed what the claim needs, and the tap is moved less than a lap further.
+//! the claim position that the producer has read: no cursor exceeds it. The quarter only where every stage is ahead by it: a tap that comes
+//! after the slowest one is not lagging, and would be moved past what it has yet to get. Only if every stage leaves the room: where a stage
+//! is in the way too the producer waits for that one, and taps keep what they have. Everything that a moved tap's slots held a lap ago
+//! was published then: stages have passed what the claim needs, and the tap is moved less than a lap further.
+//!
+//! **All or none.** Before any is moved or ended, all that are in the way are asked. While one of them is reading, or has time left, the claim is
+//! refused, and the others keep what they have too. The times of those that are evicted run at once: so producers wait for the longest of them,
+//! not for their sum. A tap that begins to read between the question and the move refuses later: some may have been moved for nothing then.
 //!
 //! **A tap that reads a journal** is not moved but *detached*: the exchange sets the retired bit, so that producers pass over the word from
 //! then on, and the tap finds it. Only the tap changes a retired word: it joins again by swapping a position in, then as every reader does. All
@@ -25,13 +30,14 @@
 //! **Who is woken.** A producer sleeps on a tap's word only while the bit is set, or, where the tap is evicted, until its time is up. Whoever
 //! clears the bit looks for sleepers. A move or an eviction lets only producers go on that do not sleep on it, or are awake by themselves.
 
-use crate::ring::cursor::{Lag, POSITION};
+use crate::ring::cursor::{Lag, POSITION, Snapshot};
 use crate::ring::patience::Due;
 use crate::ring::sequencer::Refused;
 use crate::ring::table::{Entry, Least};
 use crate::ring::{Core, Ring};
 use crate::sync::{fence, step};
-use std::time::Duration;
+use std::sync::Arc as PlainArc;
+use std::time::{Duration, Instant};
 
 /// How often a producer tries to change a word in one look, while others change it.
 const TRIES: usize = 2;
@@ -98,8 +104,13 @@ impl Core {
         if stages.cursor.is_none() && !self.goes_on_unread() {
             return Err(Refused::Full { behind: None }); // the ring is closed
         }
-        let to = (need + self.capacity() / 4).min(head);
+        let quarter = self.capacity() / 4;
+        let spare = stages.position - need >= quarter;
+        let to = (need + if spare { quarter } else { 0 }).min(head);
         debug_assert!(need <= to && to <= POSITION);
+        if let Some(refused) = refusal(self.table.used(), need) {
+            return Err(refused);
+        }
         for (index, entry) in self.table.used().iter().enumerate() {
             give_way(index, entry, need, to)?;
         }
@@ -110,27 +121,70 @@ impl Core {
     }
 }
 
+/// What keeps a tap that stands below `need` where it is.
+enum Hold {
+    /// Nothing.
+    No,
+    Reads,
+    /// Its time, until then.
+    Waits(Option<Instant>),
+}
+
+/// `None`: it is no tap, or not in the way. Starts the clock of one that is evicted.
+fn hold_of(entry: &Entry, seen: Snapshot, need: u64) -> Option<(Lag, Hold)> {
+    let lag = seen.lag().filter(|_| seen.position() < need)?;
+    let due = match lag {
+        Lag::Moves | Lag::Detaches => Due::Now,
+        Lag::Evicts => entry.patience.due(),
+    };
+    let hold = match due {
+        _ if seen.is_reading() && step("tap_bit_ignored") => Hold::Reads,
+        Due::At(until) => Hold::Waits(until),
+        Due::Now => Hold::No,
+    };
+    Some((lag, hold))
+}
+
+/// Why not all taps give way now: one whose time is up last, or one that reads. Every one of them is asked.
+fn refusal(entries: &[PlainArc<Entry>], need: u64) -> Option<Refused> {
+    let (mut reads, mut waits) = (None, None);
+    for (index, entry) in entries.iter().enumerate() {
+        match hold_of(entry, entry.cursor.load(), need) {
+            Some((_, Hold::Reads)) => reads = Some(index),
+            Some((_, Hold::Waits(until)))
+                if waits.is_none_or(|(_, last)| is_later(until, last)) =>
+            {
+                waits = Some((index, until));
+            }
+            _ => {}
+        }
+    }
+    let held = waits.map(|(tap, until)| Refused::Held { tap, until });
+    held.or(reads.map(|index| Refused::Full {
+        behind: Some(index),
+    }))
+}
+
+/// `None` is never.
+fn is_later(one: Option<Instant>, other: Option<Instant>) -> bool {
+    other.is_some_and(|other| one.is_none_or(|one| one > other))
+}
+
 /// If this is a tap that stands below `need`: moves it to `to`, or ends it.
 fn give_way(index: usize, entry: &Entry, need: u64, to: u64) -> Result<(), Refused> {
     let cursor = &entry.cursor;
     for _ in 0..TRIES {
         let seen = cursor.load();
-        let Some(lag) = seen.lag().filter(|_| seen.position() < need) else {
-            return Ok(());
-        };
-        let due = match lag {
-            Lag::Moves | Lag::Detaches => Due::Now,
-            Lag::Evicts => entry.patience.due(),
-        };
-        if seen.is_reading() && step("tap_bit_ignored") {
-            return Err(Refused::Full {
-                behind: Some(index),
-            });
-        }
-        let changed = match (lag, due) {
-            (_, Due::At(until)) => return Err(Refused::Held { tap: index, until }),
-            (Lag::Moves, Due::Now) => cursor.move_tap(seen, to),
-            (Lag::Evicts | Lag::Detaches, Due::Now) => cursor.end_tap(seen),
+        let changed = match hold_of(entry, seen, need) {
+            None => return Ok(()),
+            Some((_, Hold::Reads)) => {
+                return Err(Refused::Full {
+                    behind: Some(index),
+                });
+            }
+            Some((_, Hold::Waits(until))) => return Err(Refused::Held { tap: index, until }),
+            Some((Lag::Moves, Hold::No)) => cursor.move_tap(seen, to),
+            Some((Lag::Evicts | Lag::Detaches, Hold::No)) => cursor.end_tap(seen),
         };
         if changed {
             return Ok(());

@@ -17,7 +17,8 @@ pub struct TapStats {
     pub events: u64,
     /// Batches read.
     pub batches: u64,
-    /// Sequences that the tap was moved over because it lagged, as far as it has noticed: at its next read at the latest.
+    /// Sequences that the tap was moved over because it lagged, as far as it has noticed: at its next read at the latest, or its
+    /// end.
     pub skipped: u64,
     /// How often it found nothing to do and had to wait.
     pub stalls: u64,
